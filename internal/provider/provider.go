@@ -1,0 +1,91 @@
+// Package provider is the seam between Outrigger and the places that have
+// machines: this computer, a rack, a cloud.
+//
+// A [Provider] makes, finds, lists and deletes machines; what only some places
+// can do is a small interface of its own ([ImageStore], [ImageBuilder],
+// [ImageSaver], [Console]), found with a type assertion through [As]. Package
+// providertest is this comment, executable.
+package provider
+
+import (
+	"context"
+	"time"
+
+	"outrigger.dev/outrigger/internal/machine"
+)
+
+// A Provider owns machines in one place.
+//
+// The caller picks each name and stores it before the call, so every call may
+// be repeated after a crash.
+type Provider interface {
+	// Create makes the machine, or returns the one that it already is when a
+	// machine of that name and owner exists. It returns once the provider has
+	// taken responsibility and knows the endpoint; SSH need not answer yet.
+	// Faults: NoCapacity, UnknownImage, NameTaken, ProviderRefused, ProviderDown.
+	// After an error the machine may exist: the caller deletes it by name.
+	Create(ctx context.Context, spec machine.Spec) (machine.Machine, error)
+	// Get returns the machine, or a fault of kind UnknownMachine.
+	Get(ctx context.Context, name machine.Name) (machine.Machine, error)
+	// List returns the machines of owner; "" lists all that Outrigger made.
+	List(ctx context.Context, owner machine.Owner) ([]machine.Machine, error)
+	// Delete ends the machine and all that belongs to it. An unknown name is no error.
+	Delete(ctx context.Context, name machine.Name) error
+}
+
+// An Image is what machines are made from.
+type Image struct {
+	Name     string           `json:"name"`
+	Provider string           `json:"provider"`
+	Base     string           `json:"base,omitempty"` // the image it was made from
+	Platform machine.Platform `json:"platform"`
+	Bytes    int64            `json:"bytes"` // on disk
+	Created  time.Time        `json:"created"`
+}
+
+// An ImageStore lists and deletes images.
+type ImageStore interface {
+	Images(ctx context.Context) ([]Image, error)
+	// DeleteImage: an unknown name is a fault of kind UnknownImage; one that
+	// machines or images stand on is a fault of kind Busy.
+	DeleteImage(ctx context.Context, name string) error
+}
+
+// An ImageSaver makes an image from a running machine, as docker commit does.
+// The machine keeps running.
+type ImageSaver interface {
+	SaveImage(ctx context.Context, name machine.Name, image string) (Image, error)
+}
+
+// A BuildSpec asks for a base image.
+type BuildSpec struct {
+	Name     string
+	Packages []string                                  // further packages to install
+	Progress func(stage string, elapsed time.Duration) // may be nil
+}
+
+// An ImageBuilder makes a base image from what the place can get.
+type ImageBuilder interface {
+	BuildImage(ctx context.Context, spec BuildSpec) (Image, error)
+}
+
+// A Console shows what a machine printed while it started.
+type Console interface {
+	// ConsoleTail returns at most the last max bytes.
+	ConsoleTail(ctx context.Context, name machine.Name, max int) (string, error)
+}
+
+// As finds the optional interface T in p or in what p wraps.
+func As[T any](p Provider) (T, bool) {
+	for {
+		if t, ok := p.(T); ok {
+			return t, true
+		}
+		w, ok := p.(interface{ Unwrap() Provider })
+		if !ok {
+			var zero T
+			return zero, false
+		}
+		p = w.Unwrap()
+	}
+}

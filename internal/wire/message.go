@@ -1,0 +1,154 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+)
+
+// Version is that of the protocol. A client always brings its own agent, so
+// the two are equal unless something is badly wrong; a difference is refused.
+const Version = 1
+
+// A Hello opens a connection, from both sides, before anything else.
+type Hello struct {
+	Version  int              `cbor:"1,keyasint"`
+	Build    string           `cbor:"2,keyasint,omitempty"`
+	Platform machine.Platform `cbor:"3,keyasint"`
+}
+
+// A Request asks the agent for something. What follows on the connection
+// depends on Method; every method is answered by a [Response] first.
+type Request struct {
+	Method string `cbor:"1,keyasint"`
+	Body   []byte `cbor:"2,keyasint,omitempty"` // CBOR of the method's own request type
+}
+
+// A Response answers a [Request]: a fault, or a body.
+type Response struct {
+	Fault *Fault `cbor:"1,keyasint,omitempty"`
+	Body  []byte `cbor:"2,keyasint,omitempty"`
+}
+
+// A Fault carries a [fault.Error] over the wire.
+type Fault struct {
+	Kind   fault.Kind `cbor:"1,keyasint"`
+	Text   string     `cbor:"2,keyasint"`
+	Detail string     `cbor:"3,keyasint,omitempty"`
+	Remedy string     `cbor:"4,keyasint,omitempty"`
+}
+
+// FaultOf makes err fit for the wire.
+func FaultOf(err error) *Fault {
+	if err == nil {
+		return nil
+	}
+	f := &Fault{Kind: fault.Of(err), Text: err.Error()}
+	if e, ok := asFault(err); ok {
+		f.Detail, f.Remedy = e.Detail, e.Remedy
+	}
+	return f
+}
+
+// Err makes an error of f again; nil for nil.
+func (f *Fault) Err() error {
+	if f == nil {
+		return nil
+	}
+	e := fault.New(f.Kind, "%s", f.Text).WithDetail(f.Detail)
+	if f.Remedy != "" {
+		e.Remedy = f.Remedy
+	}
+	return e
+}
+
+// SendHello sends this side's Hello without flushing; it leaves with what follows.
+func (c *Conn) SendHello(build string, p machine.Platform) error {
+	b, err := Marshal(Hello{Version: Version, Build: build, Platform: p})
+	if err != nil {
+		return err
+	}
+	return c.Queue(TypeHello, b)
+}
+
+// RecvHello reads the other side's Hello and refuses another version.
+func (c *Conn) RecvHello() (Hello, error) {
+	f, err := c.Recv()
+	if err != nil {
+		return Hello{}, fmt.Errorf("wire: read hello: %w", err)
+	}
+	var h Hello
+	if f.Type != TypeHello {
+		return Hello{}, fault.New(fault.Protocol, "wire: got frame type %d, want hello", f.Type)
+	}
+	if err := f.Decode(&h); err != nil {
+		return Hello{}, fault.New(fault.Protocol, "wire: decode hello: %w", err)
+	}
+	if h.Version != Version {
+		return h, fault.New(fault.Protocol, "wire: other side speaks version %d, want %d", h.Version, Version)
+	}
+	return h, nil
+}
+
+// SendRequest asks for method with body.
+func (c *Conn) SendRequest(method string, body any) error {
+	b, err := Marshal(body)
+	if err != nil {
+		return fmt.Errorf("wire: encode %s request: %w", method, err)
+	}
+	return c.Send(TypeRequest, Request{Method: method, Body: b})
+}
+
+// RecvResponse reads the answer to a request into body (nil: no body wanted).
+// A fault of the other side comes back as the error that it was.
+func (c *Conn) RecvResponse(body any) error {
+	f, err := c.Recv()
+	if err != nil {
+		return fmt.Errorf("wire: read response: %w", err)
+	}
+	if f.Type != TypeResponse {
+		return fault.New(fault.Protocol, "wire: got frame type %d, want a response", f.Type)
+	}
+	var r Response
+	if err := f.Decode(&r); err != nil {
+		return fault.New(fault.Protocol, "wire: decode response: %w", err)
+	}
+	if r.Fault != nil {
+		return r.Fault.Err()
+	}
+	if body == nil {
+		return nil
+	}
+	if err := Unmarshal(r.Body, body); err != nil {
+		return fault.New(fault.Protocol, "wire: decode response body: %w", err)
+	}
+	return nil
+}
+
+// Respond answers a request with body, or with err if it is not nil.
+func (c *Conn) Respond(body any, err error) error {
+	if err != nil {
+		return c.Send(TypeResponse, Response{Fault: FaultOf(err)})
+	}
+	b, err := Marshal(body)
+	if err != nil {
+		return fmt.Errorf("wire: encode response: %w", err)
+	}
+	return c.Send(TypeResponse, Response{Body: b})
+}
+
+// Call is SendRequest and RecvResponse.
+func (c *Conn) Call(method string, req, resp any) error {
+	if err := c.SendRequest(method, req); err != nil {
+		return err
+	}
+	return c.RecvResponse(resp)
+}
+
+func asFault(err error) (*fault.Error, bool) {
+	var e *fault.Error
+	ok := errors.As(err, &e)
+	return e, ok
+}
