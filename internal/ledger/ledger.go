@@ -1,0 +1,281 @@
+// Package ledger keeps, on this computer, what this installation asked
+// providers for: one file per machine, written before the machine is created
+// and removed after it is deleted.
+//
+// A record is held by the process that uses the machine, through a lock on a
+// file beside it. The lock ends with the process, however it ends, so whether a
+// record's client still lives is a question for the kernel and not for a
+// process number that may have been used again. What nobody holds and nobody
+// wants kept is what a sweep (outrigger gc) removes.
+package ledger
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+)
+
+// A Record is what is known here of one machine.
+type Record struct {
+	Name     machine.Name  `json:"name"`
+	Provider string        `json:"provider"` // configured name
+	Owner    machine.Owner `json:"owner"`
+	Created  time.Time     `json:"created"`
+	Expires  time.Time     `json:"expires,omitzero"` // zero: never
+	Keep     bool          `json:"keep,omitempty"`   // made to stay: only expiry or a person ends it
+	Image    string        `json:"image,omitempty"`
+	Dir      string        `json:"dir,omitempty"`     // the folder here that a run writes results to
+	TempTag  string        `json:"tempTag,omitempty"` // marks that run's temporary files below Dir
+	Client   int           `json:"client"`            // process number, for people only
+}
+
+// Expired tells whether the record's time is over.
+func (r Record) Expired(now time.Time) bool { return !r.Expires.IsZero() && now.After(r.Expires) }
+
+// A Ledger is the folder of records.
+type Ledger struct{ dir string }
+
+// Open returns the ledger below state, which it creates with mode 0700.
+func Open(state string) (*Ledger, error) {
+	dir := filepath.Join(state, "ledger")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fault.New(fault.LocalFile, "ledger: %w", err)
+	}
+	return &Ledger{dir: dir}, nil
+}
+
+// Owner returns this installation's identity, made at first use.
+func (l *Ledger) Owner() (machine.Owner, error) {
+	path := filepath.Join(filepath.Dir(l.dir), "owner")
+	for {
+		b, err := os.ReadFile(path)
+		if err == nil {
+			return machine.Owner(strings.TrimSpace(string(b))), nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", fault.New(fault.LocalFile, "ledger: %w", err)
+		}
+		var id [8]byte
+		_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+		// Link fails when another process was first; its word then counts.
+		tmp, err := writeTemp(filepath.Dir(path), []byte(hex.EncodeToString(id[:])+"\n"))
+		if err != nil {
+			return "", err
+		}
+		err = os.Link(tmp, path)
+		os.Remove(tmp)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", fault.New(fault.LocalFile, "ledger: %w", err)
+		}
+	}
+}
+
+// An Entry is a record held by this process.
+type Entry struct {
+	l    *Ledger
+	rec  Record
+	lock *flock.Flock
+}
+
+// Add writes a new record and holds it. A name that is taken is a fault of
+// kind NameTaken.
+func (l *Ledger) Add(rec Record) (*Entry, error) {
+	lock, err := l.lock(rec.Name, false)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(l.file(rec.Name)); err == nil {
+		lock.Unlock()
+		return nil, fault.New(fault.NameTaken, "machine %s: exists already", rec.Name)
+	}
+	e := &Entry{l: l, rec: rec, lock: lock}
+	if err := e.write(); err != nil {
+		lock.Unlock()
+		return nil, err
+	}
+	return e, nil
+}
+
+// Hold takes an existing record for this process alone; shared lets others use
+// the machine at the same time. Faults: UnknownMachine, and Busy while another
+// process holds it.
+func (l *Ledger) Hold(name machine.Name, shared bool) (*Entry, error) {
+	if _, err := l.Get(name); err != nil {
+		return nil, err // before the lock, so that no lock file is made for a name that is not there
+	}
+	lock, err := l.lock(name, shared)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := l.Get(name) // again: it may have gone while we waited for the lock
+	if err != nil {
+		l.dropLock(name, lock)
+		return nil, err
+	}
+	return &Entry{l: l, rec: rec, lock: lock}, nil
+}
+
+// Record returns what is written.
+func (e *Entry) Record() Record { return e.rec }
+
+// Update changes the record and writes it.
+func (e *Entry) Update(change func(*Record)) error {
+	change(&e.rec)
+	return e.write()
+}
+
+// Release lets go of the record and leaves it in the ledger.
+func (e *Entry) Release() error { return e.lock.Unlock() }
+
+// Remove takes the record out of the ledger; its machine must be gone.
+func (e *Entry) Remove() error {
+	if err := os.Remove(e.l.file(e.rec.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.LocalFile, "ledger: %w", err)
+	}
+	e.l.dropLock(e.rec.Name, e.lock)
+	return nil
+}
+
+// Get reads one record, held or not.
+func (l *Ledger) Get(name machine.Name) (Record, error) {
+	b, err := os.ReadFile(l.file(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Record{}, fault.New(fault.UnknownMachine, "machine %q: not known here", name)
+	}
+	if err != nil {
+		return Record{}, fault.New(fault.LocalFile, "ledger: %w", err)
+	}
+	var rec Record
+	if err := json.Unmarshal(b, &rec); err != nil {
+		return Record{}, fault.New(fault.LocalFile, "ledger: %s: %w", l.file(name), err)
+	}
+	return rec, nil
+}
+
+// List reads all records, by name. A record that cannot be read is left out
+// and named in the error, which does not stop the others.
+func (l *Ledger) List() ([]Record, error) {
+	names, err := filepath.Glob(filepath.Join(l.dir, "*.json"))
+	if err != nil {
+		return nil, fault.New(fault.LocalFile, "ledger: %w", err)
+	}
+	var recs []Record
+	var errs []error
+	for _, path := range names {
+		rec, err := l.Get(machine.Name(strings.TrimSuffix(filepath.Base(path), ".json")))
+		switch {
+		case fault.Is(err, fault.UnknownMachine): // removed since the listing
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			recs = append(recs, rec)
+		}
+	}
+	sort.Slice(recs, func(i, j int) bool { return recs[i].Name < recs[j].Name })
+	return recs, errors.Join(errs...)
+}
+
+func (l *Ledger) file(n machine.Name) string { return filepath.Join(l.dir, string(n)+".json") }
+
+func (l *Ledger) lockFile(n machine.Name) string { return filepath.Join(l.dir, string(n)+".lock") }
+
+// lock takes the lock of a name without waiting. The file may be removed by
+// its holder between our opening and our locking it; then the lock is on a
+// file that nobody else can see, and we try again.
+func (l *Ledger) lock(n machine.Name, shared bool) (*flock.Flock, error) {
+	for {
+		lock := flock.New(l.lockFile(n), flock.SetPermissions(0o600))
+		try := lock.TryLock
+		if shared {
+			try = lock.TryRLock
+		}
+		ok, err := try()
+		if err != nil {
+			return nil, fault.New(fault.LocalFile, "ledger: lock %s: %w", n, err)
+		}
+		if !ok {
+			rec, _ := l.Get(n) // only to name the holder
+			return nil, fault.New(fault.Busy, "machine %s: in use by process %d", n, rec.Client)
+		}
+		same, err := l.sameFile(lock, n)
+		if err != nil || same {
+			return lock, err
+		}
+		lock.Unlock()
+	}
+}
+
+func (l *Ledger) sameFile(lock *flock.Flock, n machine.Name) (bool, error) {
+	held, err := lock.Stat()
+	if err != nil {
+		return false, fault.New(fault.LocalFile, "ledger: lock %s: %w", n, err)
+	}
+	named, err := os.Stat(l.lockFile(n))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fault.New(fault.LocalFile, "ledger: lock %s: %w", n, err)
+	}
+	return os.SameFile(held, named), nil
+}
+
+// dropLock removes the lock's file while the lock is still held, so that
+// nobody can lock a file that is about to go without noticing. Windows cannot
+// remove an open file; there the file goes just after.
+func (l *Ledger) dropLock(n machine.Name, lock *flock.Flock) {
+	errBefore := os.Remove(l.lockFile(n))
+	lock.Unlock()
+	if errBefore != nil {
+		os.Remove(l.lockFile(n))
+	}
+}
+
+func (e *Entry) write() error {
+	b, err := json.MarshalIndent(e.rec, "", "  ")
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	tmp, err := writeTemp(e.l.dir, append(b, '\n'))
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, e.l.file(e.rec.Name)); err != nil {
+		os.Remove(tmp)
+		return fault.New(fault.LocalFile, "ledger: %w", err)
+	}
+	return nil
+}
+
+// writeTemp puts b on the disk for good, under a name that List ignores.
+func writeTemp(dir string, b []byte) (string, error) {
+	f, err := os.CreateTemp(dir, ".tmp-*")
+	if err != nil {
+		return "", fault.New(fault.LocalFile, "ledger: %w", err)
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return "", fault.New(fault.LocalFile, "ledger: %w", err)
+	}
+	return f.Name(), nil
+}
