@@ -1,0 +1,141 @@
+package wire_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/wire"
+)
+
+func pair(t *testing.T) (*wire.Conn, *wire.Conn) {
+	t.Helper()
+	a, b := net.Pipe()
+	ca, cb := wire.NewConn(a), wire.NewConn(b)
+	t.Cleanup(func() { ca.Close(); cb.Close() })
+	return ca, cb
+}
+
+type stream struct {
+	io.Reader
+	io.Writer
+}
+
+func (stream) Close() error { return nil }
+
+func TestFaultCrossesTheWireWhole(t *testing.T) {
+	near, far := pair(t)
+	sent := fault.New(fault.NoCapacity, "mac-1: 2 of 2 slots are taken").WithDetail("a, b").WithRemedy("wait for a")
+	go func() {
+		if _, err := far.Recv(); err == nil {
+			_ = far.Respond(nil, sent) // the near side reports what is wrong
+		}
+	}()
+	err := near.Call("lease.acquire", struct{}{}, nil)
+	var got *fault.Error
+	if !errors.As(err, &got) {
+		t.Fatalf("got %v, want a fault", err)
+	}
+	want := []string{string(sent.Kind), sent.Text, sent.Detail, sent.Remedy}
+	if diff := cmp.Diff(want, []string{string(got.Kind), got.Text, got.Detail, got.Remedy}); diff != "" {
+		t.Errorf("fault (-want +got):\n%s", diff)
+	}
+}
+
+func TestNamesThatAreNotUTF8Survive(t *testing.T) {
+	type entry struct {
+		Path []byte `cbor:"1,keyasint"`
+		Text string `cbor:"2,keyasint"`
+	}
+	want := entry{[]byte("a\xffb"), "a\xffb"}
+	b, err := wire.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got entry
+	if err := wire.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestOtherVersionIsRefused(t *testing.T) {
+	near, far := pair(t)
+	go func() {
+		_ = far.Send(wire.TypeHello, wire.Hello{Version: wire.Version + 1}) // the near side reports what is wrong
+	}()
+	if _, err := near.RecvHello(); !fault.Is(err, fault.Protocol) {
+		t.Errorf("got %v, want a fault of kind Protocol", err)
+	}
+}
+
+func TestHelloAndRequestLeaveTogether(t *testing.T) {
+	var out bytes.Buffer
+	c := wire.NewConn(stream{strings.NewReader(""), &out})
+	if err := c.SendHello("test", machine.Platform{OS: "linux", Arch: "amd64"}); err != nil {
+		t.Fatal(err)
+	}
+	if out.Len() != 0 {
+		t.Errorf("hello alone wrote %d bytes at once, want them held back for the request", out.Len())
+	}
+	if err := c.SendRequest("info", nil); err != nil {
+		t.Fatal(err)
+	}
+	in := wire.NewConn(stream{&out, io.Discard})
+	if _, err := in.RecvHello(); err != nil {
+		t.Error(err)
+	}
+	f, err := in.Recv()
+	if err != nil || f.Type != wire.TypeRequest {
+		t.Errorf("got frame %v, %v; want the request", f.Type, err)
+	}
+}
+
+func TestFrameTooLargeIsRefusedOnBothSides(t *testing.T) {
+	c := wire.NewConn(stream{strings.NewReader("\x01\x00\x10\x00\x01"), io.Discard})
+	if err := c.SendBytes(1, make([]byte, wire.MaxFrame+1)); !errors.Is(err, wire.ErrFrameTooLarge) {
+		t.Errorf("send: got %v", err)
+	}
+	if _, err := c.Recv(); !errors.Is(err, wire.ErrFrameTooLarge) {
+		t.Errorf("receive: got %v", err)
+	}
+}
+
+// FuzzRecv holds that no bytes make the reader panic, and that what it accepts
+// is what was sent.
+func FuzzRecv(f *testing.F) {
+	f.Add([]byte("\x01\x00\x00\x00\x00"))
+	f.Add([]byte("\x02\x00\x00\x00\x03abc\x03\x00"))
+	f.Add([]byte("\x02\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var again bytes.Buffer
+		c := wire.NewConn(stream{bytes.NewReader(in), &again})
+		for {
+			fr, err := c.Recv()
+			if err != nil {
+				break
+			}
+			var h wire.Hello
+			var rq wire.Request
+			var rs wire.Response
+			for _, v := range []any{&h, &rq, &rs} {
+				_ = fr.Decode(v) // only a panic is wrong here
+			}
+			if err := c.SendBytes(fr.Type, fr.Payload); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.HasPrefix(in, again.Bytes()) {
+			t.Errorf("read %q, sent again as %q", in, again.Bytes())
+		}
+	})
+}
