@@ -88,6 +88,8 @@ type Conn struct {
 	r   *bufio.Reader
 	buf []byte
 
+	expectHello bool // set by Greet: the first frame to read is the other side's Hello
+
 	mu sync.Mutex // guards w
 	w  *bufio.Writer
 }
@@ -102,6 +104,11 @@ func (c *Conn) Close() error { return c.rwc.Close() }
 
 // Recv reads the next frame. io.EOF means that the other side closed between frames.
 func (c *Conn) Recv() (Frame, error) {
+	if c.expectHello {
+		if _, err := c.RecvHello(); err != nil {
+			return Frame{}, err
+		}
+	}
 	var head [5]byte
 	if _, err := io.ReadFull(c.r, head[:]); err != nil {
 		return Frame{}, err

@@ -100,6 +100,26 @@ func TestHelloAndRequestLeaveTogether(t *testing.T) {
 	}
 }
 
+func TestGreetedConnChecksTheOtherSideAtItsFirstRead(t *testing.T) {
+	near, far := pair(t)
+	if err := near.Greet("test", machine.Platform{OS: "linux", Arch: "amd64"}); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if _, err := far.RecvHello(); err != nil {
+			return // the near side reports what is wrong
+		}
+		_ = far.SendHello("test", machine.Platform{OS: "darwin", Arch: "arm64"})
+		if _, err := far.Recv(); err == nil {
+			_ = far.Respond("here", nil)
+		}
+	}()
+	var got string
+	if err := near.Call("info", nil, &got); err != nil || got != "here" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 func TestFrameTooLargeIsRefusedOnBothSides(t *testing.T) {
 	c := wire.NewConn(stream{strings.NewReader("\x01\x00\x10\x00\x01"), io.Discard})
 	if err := c.SendBytes(1, make([]byte, wire.MaxFrame+1)); !errors.Is(err, wire.ErrFrameTooLarge) {

@@ -73,8 +73,16 @@ func (c *Conn) SendHello(build string, p machine.Platform) error {
 	return c.Queue(TypeHello, b)
 }
 
+// Greet queues this side's Hello and leaves the other side's to the first
+// Recv, so that a client's first request need not wait for it.
+func (c *Conn) Greet(build string, p machine.Platform) error {
+	c.expectHello = true
+	return c.SendHello(build, p)
+}
+
 // RecvHello reads the other side's Hello and refuses another version.
 func (c *Conn) RecvHello() (Hello, error) {
+	c.expectHello = false
 	f, err := c.Recv()
 	if err != nil {
 		return Hello{}, fmt.Errorf("wire: read hello: %w", err)
