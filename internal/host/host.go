@@ -1,0 +1,136 @@
+// Package host keeps one machine within reach: an SSH connection that is
+// dialled again when it breaks, with the agent in place behind it.
+package host
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/reach"
+	"outrigger.dev/outrigger/internal/reach/deliver"
+	"outrigger.dev/outrigger/internal/version"
+	"outrigger.dev/outrigger/internal/wire"
+)
+
+// Verbs of the agent that a connection can be opened to.
+const (
+	Serve   = "serve"   // info, lease, link, sync
+	Connect = "connect" // runs, through the daemon
+)
+
+// A Config says which machine, and how.
+type Config struct {
+	Endpoint machine.Endpoint
+	Agents   deliver.Source
+	Reach    reach.Options
+	// Boot is how long the machine may take until SSH answers; 0: one attempt.
+	Boot time.Duration
+	Log  *slog.Logger
+}
+
+// A Host is one machine. Its methods may be called at once.
+type Host struct {
+	cfg Config
+
+	mu     sync.Mutex // held while dialling, so that two callers share one connection
+	client *reach.Client
+	closed bool
+}
+
+// Dial connects to the machine, waiting up to cfg.Boot for it to answer.
+func Dial(ctx context.Context, cfg Config) (*Host, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Reach.Log == nil {
+		cfg.Reach.Log = cfg.Log
+	}
+	h := &Host{cfg: cfg}
+	var err error
+	if cfg.Boot > 0 {
+		boot, cancel := context.WithTimeout(ctx, cfg.Boot)
+		defer cancel()
+		h.client, err = reach.Wait(boot, cfg.Endpoint, cfg.Reach)
+		if err != nil && boot.Err() != nil && ctx.Err() == nil {
+			err = fault.New(fault.BootTimeout, "machine at %s: no answer within %s: %w", cfg.Endpoint.Address(), cfg.Boot, err)
+		}
+	} else {
+		h.client, err = reach.Dial(ctx, cfg.Endpoint, cfg.Reach)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Client returns the SSH connection, a new one if the last has broken.
+func (h *Host) Client(ctx context.Context) (*reach.Client, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, fault.New(fault.Internal, "host: used after Close")
+	}
+	select {
+	case <-h.client.Done():
+	default:
+		return h.client, nil
+	}
+	h.cfg.Log.Info("connection broke, dialling again", "machine", h.cfg.Endpoint.Address(), "cause", h.client.Err())
+	c, err := reach.Dial(ctx, h.cfg.Endpoint, h.cfg.Reach)
+	if err != nil {
+		return nil, err
+	}
+	h.client = c
+	return c, nil
+}
+
+// Open starts the agent with verb and returns a connection to it. first, if
+// not nil, sends the first request before anything is received, which saves a
+// round trip; it may be called twice, on two connections.
+func (h *Host) Open(ctx context.Context, verb string, first func(*wire.Conn) error) (*wire.Conn, error) {
+	c, err := h.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn, _, err := deliver.Open(ctx, c, h.cfg.Agents, h.cfg.Endpoint.Root, verb, func(conn *wire.Conn) error {
+		if err := conn.Greet(version.Version, machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}); err != nil {
+			return err
+		}
+		if first == nil {
+			return conn.Flush()
+		}
+		return first(conn)
+	})
+	return conn, err
+}
+
+// Call opens a connection to the agent's serve for one request.
+func (h *Host) Call(ctx context.Context, method string, req, resp any) error {
+	conn, err := h.Open(ctx, Serve, func(c *wire.Conn) error { return c.SendRequest(method, req) })
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if err := conn.RecvResponse(resp); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return err
+	}
+	return nil
+}
+
+// Close ends the connection.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	return h.client.Close()
+}
