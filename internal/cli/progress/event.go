@@ -1,0 +1,183 @@
+package progress
+
+import (
+	"encoding/json"
+	"io"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"outrigger.dev/outrigger/internal/fault"
+)
+
+// An Event is one line of --output json. Names and meanings of the fields are a
+// promise to scripts: fields may be added, never renamed. What is zero is left out.
+//
+//	event     fields besides "time"
+//	phase     phase, subject             a phase began
+//	progress  phase, files, filesTotal, bytes, bytesTotal
+//	stage     phase, text
+//	done      phase, seconds, text       the phase ended well
+//	warning   text
+//	machine   machine, provider          the machine that is used
+//	output    stream, text or base64     what the command printed
+//	synced    phase, files, bytes, wireBytes, deleted, seconds
+//	exit      exit, signal               how the command ended
+//	error     kind, text, detail, remedy, exit   Outrigger itself failed
+type Event struct {
+	Time       time.Time  `json:"time"`
+	Event      string     `json:"event"`
+	Phase      Phase      `json:"phase,omitempty"`
+	Subject    string     `json:"subject,omitempty"`
+	Machine    string     `json:"machine,omitempty"`
+	Provider   string     `json:"provider,omitempty"`
+	Stream     string     `json:"stream,omitempty"` // stdout or stderr
+	Text       string     `json:"text,omitempty"`
+	Base64     []byte     `json:"base64,omitempty"` // instead of text where it is not UTF-8
+	Files      int64      `json:"files,omitempty"`
+	FilesTotal int64      `json:"filesTotal,omitempty"`
+	Bytes      int64      `json:"bytes,omitempty"` // of content
+	BytesTotal int64      `json:"bytesTotal,omitempty"`
+	WireBytes  int64      `json:"wireBytes,omitempty"`
+	Deleted    int64      `json:"deleted,omitempty"`
+	Seconds    float64    `json:"seconds,omitempty"`
+	Exit       *int       `json:"exit,omitempty"`
+	Signal     string     `json:"signal,omitempty"`
+	Kind       fault.Kind `json:"kind,omitempty"`
+	Detail     string     `json:"detail,omitempty"`
+	Remedy     string     `json:"remedy,omitempty"`
+}
+
+// Fault is the event of err and the exit code that it leads to.
+func Fault(err error) Event {
+	code := fault.ExitCode(err)
+	e := Event{Event: "error", Kind: fault.Of(err), Text: err.Error(), Remedy: fault.Remedy(err), Exit: &code}
+	if f, ok := asFault(err); ok {
+		e.Detail = f.Detail
+	}
+	return e
+}
+
+// events writes one JSON object a line.
+type events struct {
+	now func() time.Time
+
+	mu    sync.Mutex
+	enc   *json.Encoder
+	phase Phase
+	start time.Time
+	last  time.Time // when a progress event was last written
+}
+
+func newEvents(w io.Writer, now func() time.Time) *events {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return &events{enc: enc, now: now}
+}
+
+// eventEvery bounds how many progress events a script has to read.
+const eventEvery = time.Second
+
+func (e *events) Phase(p Phase, subject string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.phase, e.start, e.last = p, e.now(), e.now()
+	e.write(Event{Event: "phase", Phase: p, Subject: subject})
+}
+
+func (e *events) Progress(a Amount) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.now()
+	if now.Sub(e.last) < eventEvery {
+		return
+	}
+	e.last = now
+	e.write(Event{Event: "progress", Phase: e.phase, Files: a.Files, FilesTotal: a.FilesTotal, Bytes: a.Bytes, BytesTotal: a.BytesTotal})
+}
+
+func (e *events) Stage(text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.write(Event{Event: "stage", Phase: e.phase, Text: text})
+}
+
+func (e *events) Done(summary string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.phase == "" {
+		return
+	}
+	e.write(Event{Event: "done", Phase: e.phase, Text: summary, Seconds: e.now().Sub(e.start).Seconds()})
+	e.phase = ""
+}
+
+func (e *events) Warn(text string) { e.Event(Event{Event: "warning", Text: text}) }
+
+func (e *events) Event(ev Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.write(ev)
+}
+
+func (e *events) Close() {}
+
+func (e *events) write(ev Event) {
+	if ev.Time.IsZero() {
+		ev.Time = e.now().UTC()
+	}
+	// A reader that went away ends a run by SIGPIPE or by its own means, not by
+	// way of progress.
+	_ = e.enc.Encode(ev)
+}
+
+// A Stream is a writer whose text becomes "output" events of r, in pieces as
+// they come. Close says what is left.
+type Stream struct {
+	r    Reporter
+	name string
+	held []byte // the first bytes of a character whose rest has not come yet
+}
+
+// NewStream returns the Stream of that name: "stdout" or "stderr".
+func NewStream(r Reporter, name string) *Stream { return &Stream{r: r, name: name} }
+
+// Write implements [io.Writer]; it always takes all of b.
+func (s *Stream) Write(b []byte) (int, error) {
+	data := append(s.held, b...)
+	whole := len(data) - unfinished(data)
+	s.held = append([]byte(nil), data[whole:]...)
+	s.emit(data[:whole])
+	return len(b), nil
+}
+
+// Close emits a character that was never finished.
+func (s *Stream) Close() error {
+	s.emit(s.held)
+	s.held = nil
+	return nil
+}
+
+func (s *Stream) emit(b []byte) {
+	switch {
+	case len(b) == 0:
+	case utf8.Valid(b):
+		s.r.Event(Event{Event: "output", Stream: s.name, Text: string(b)})
+	default:
+		s.r.Event(Event{Event: "output", Stream: s.name, Base64: b})
+	}
+}
+
+// unfinished counts the bytes at the end of b that may be the start of a
+// character.
+func unfinished(b []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(b); n++ {
+		if tail := b[len(b)-n:]; utf8.RuneStart(tail[0]) {
+			if utf8.FullRune(tail) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
