@@ -10,12 +10,10 @@ package reach
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"time"
 
-	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 )
 
@@ -35,80 +33,51 @@ type Options struct {
 
 	// DialContext opens the connection to the first host; nil means TCP.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// AgentSocket is where the SSH agent listens; "" means $SSH_AUTH_SOCK, or
+	// on Windows the pipe of its own SSH agent.
+	AgentSocket string
+}
+
+// Guesses: three times what a login over a slow satellite link takes, and what
+// keeps most NAT tables (30 seconds and more) from forgetting us.
+const (
+	defaultTimeout   = 20 * time.Second
+	defaultKeepalive = 15 * time.Second
+	defaultMisses    = 3
+)
+
+func (o Options) withDefaults() Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Keepalive == 0 {
+		o.Keepalive = defaultKeepalive
+	}
+	if o.KeepaliveMisses == 0 {
+		o.KeepaliveMisses = defaultMisses
+	}
+	if o.DialContext == nil {
+		o.DialContext = new(net.Dialer).DialContext
+	}
+	return o
 }
 
 // Dial connects and logs in, once. Faults: Unreachable, AuthRefused, HostKey,
 // and Config or LocalFile for keys that cannot be used.
 func Dial(ctx context.Context, ep machine.Endpoint, opts Options) (*Client, error) {
-	return nil, fault.New(fault.Internal, "reach: not there yet")
-}
-
-// Wait dials until the machine answers, the login is refused, the host key is
-// wrong or ctx ends. It is for machines that were just made: it tries often,
-// and a port that accepts but says nothing does not hold it up. When ctx ends,
-// the error is that of the last attempt and wraps ctx's.
-func Wait(ctx context.Context, ep machine.Endpoint, opts Options) (*Client, error) {
-	return nil, fault.New(fault.Internal, "reach: not there yet")
-}
-
-// A Client is a connection to a machine. Its methods may be called at once.
-type Client struct{}
-
-// Close ends the connection and everything on it.
-func (c *Client) Close() error { return nil }
-
-// Done is closed when the connection is over, however it ended.
-func (c *Client) Done() <-chan struct{} { return nil }
-
-// Err tells why the connection is over: nil while it is not, net.ErrClosed after Close.
-func (c *Client) Err() error { return nil }
-
-// ServerVersion returns how the server introduced itself, "SSH-2.0-OpenSSH_9.2".
-func (c *Client) ServerVersion() string { return "" }
-
-// Stream starts command and joins its stdin and stdout. ctx bounds the
-// opening only; Close ends the stream.
-func (c *Client) Stream(ctx context.Context, command string) (*Stream, error) {
-	return nil, fault.New(fault.Internal, "reach: not there yet")
-}
-
-// A Stream is the stdin and stdout of a command on the machine. Once the
-// command has ended, Read gives io.EOF after its last byte if it ended well,
-// else an error with its exit code and the end of what it wrote to stderr.
-type Stream struct{ io.ReadWriteCloser }
-
-// CloseWrite ends the command's stdin.
-func (s *Stream) CloseWrite() error { return nil }
-
-// Output runs command to its end with stdin (nil: empty) and returns its
-// stdout, bounded to 1 MiB, and its exit code. A command that exits with another code
-// than 0 is no error; the end of its stderr is then appended to the output.
-func (c *Client) Output(ctx context.Context, command string, stdin io.Reader) (stdout []byte, exit int, err error) {
-	return nil, 0, fault.New(fault.Internal, "reach: not there yet")
-}
-
-// A Window is a terminal's size in characters.
-type Window struct{ Width, Height int }
-
-// A ShellSpec says what [Client.Shell] runs and joins.
-type ShellSpec struct {
-	Command string // "": the user's login shell
-	Stdin   io.Reader
-	Stdout  io.Writer
-	Stderr  io.Writer         // used without a Term only: a terminal has one output
-	Term    string            // value of TERM; "": no terminal
-	Window  Window            // the first size
-	Resized <-chan Window     // may be nil
-	Env     map[string]string // what the server accepts of it
-}
-
-// Shell runs a shell or a command with the user's streams until it ends and
-// returns its exit code, 128+N for signal N. ctx ends it.
-func (c *Client) Shell(ctx context.Context, spec ShellSpec) (exit int, err error) {
-	return 0, fault.New(fault.Internal, "reach: not there yet")
-}
-
-// DialContext opens a connection from the machine to address, through it.
-func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	return nil, fault.New(fault.Internal, "reach: not there yet")
+	opts = opts.withDefaults()
+	r := route{opts: opts}
+	if err := r.open(ctx, ep.Jumps); err != nil {
+		return nil, err
+	}
+	l, err := r.next(ctx, ep, opts.Timeout)
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	return newClient(l, r), nil
 }

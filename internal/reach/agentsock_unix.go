@@ -1,0 +1,25 @@
+//go:build !windows
+
+package reach
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+)
+
+// dialAgent connects to the SSH agent at socket, or at $SSH_AUTH_SOCK.
+func dialAgent(socket string) (io.ReadWriteCloser, error) {
+	if socket == "" {
+		socket = os.Getenv("SSH_AUTH_SOCK")
+	}
+	if socket == "" {
+		return nil, errors.New("not running: SSH_AUTH_SOCK is not set")
+	}
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return nil, reason(err)
+	}
+	return c, nil
+}

@@ -1,0 +1,128 @@
+package reach
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+)
+
+// ways are the ways to log in that an endpoint allows, and what became of them.
+type ways struct {
+	auth   machine.Auth
+	keys   []namedKey
+	socket string
+	conn   io.Closer // to the SSH agent, open until the login is over
+	notes  []string  // what was tried, for the message
+	said   string    // the server's banner
+}
+
+func newWays(auth machine.Auth, socket string) (*ways, error) {
+	w := &ways{auth: auth, socket: socket}
+	keys, err := loadKeys(auth, w)
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	w.keys = keys
+	return w, nil
+}
+
+// methods lists them in the order of [machine.Auth].
+func (w *ways) methods() []ssh.AuthMethod {
+	var ms []ssh.AuthMethod
+	if len(w.keys) > 0 || w.auth.Agent {
+		// One method with all keys: the package tries each method once.
+		ms = append(ms, ssh.PublicKeysCallback(w.signers))
+	}
+	if !w.auth.Password.Empty() {
+		ms = append(ms,
+			ssh.PasswordCallback(func() (string, error) {
+				w.notes = append(w.notes, "the password")
+				return w.auth.Password.Reveal(), nil
+			}),
+			// PAM servers often know the password only under this name.
+			ssh.KeyboardInteractive(w.answer))
+	}
+	return ms
+}
+
+func (w *ways) signers() ([]ssh.Signer, error) {
+	var signers []ssh.Signer
+	for _, k := range w.keys {
+		w.notes = append(w.notes, k.name)
+		signers = append(signers, k.signer)
+	}
+	if !w.auth.Agent {
+		return signers, nil
+	}
+	fromAgent, err := w.agentSigners()
+	if err != nil {
+		w.notes = append(w.notes, fmt.Sprintf("the SSH agent (%v)", err))
+		return signers, nil // the other ways may do
+	}
+	w.notes = append(w.notes, fmt.Sprintf("the SSH agent (%d keys)", len(fromAgent)))
+	return append(signers, fromAgent...), nil
+}
+
+// agentSigners asks the SSH agent which keys it holds.
+func (w *ways) agentSigners() ([]ssh.Signer, error) {
+	if w.conn != nil {
+		w.conn.Close()
+	}
+	conn, err := dialAgent(w.socket)
+	if err != nil {
+		return nil, err
+	}
+	w.conn = conn
+	return agent.NewClient(conn).Signers()
+}
+
+// answer answers a question that does not echo, if there is one only: that is
+// the password. Anything else needs a person.
+func (w *ways) answer(_, _ string, questions []string, echos []bool) ([]string, error) {
+	switch {
+	case len(questions) == 0:
+		return nil, nil
+	case len(questions) > 1 || echos[0]:
+		return nil, errors.New("the machine asks for more than a password")
+	}
+	w.notes = append(w.notes, "the password, as an answer to a question")
+	return []string{w.auth.Password.Reveal()}, nil
+}
+
+// maxBanner bounds what is kept of the greeting that a server may show before the login.
+const maxBanner = 4 << 10
+
+func (w *ways) banner(text string) error {
+	w.said = strings.ToValidUTF8(text[:min(len(text), maxBanner)], "?")
+	return nil
+}
+
+// tried says what was tried, for a message.
+func (w *ways) tried() string {
+	if len(w.notes) == 0 {
+		if len(w.methods()) == 0 {
+			return "nothing, because no key, agent or password is configured"
+		}
+		return "nothing, because the machine accepts none of the configured ways (keys, agent, password)"
+	}
+	return strings.Join(w.notes, ", ")
+}
+
+func (w *ways) close() {
+	if w.conn != nil {
+		w.conn.Close()
+	}
+}
+
+// keyFault is for a key that the configuration names and that cannot be used.
+func keyFault(kind fault.Kind, format string, args ...any) *fault.Error {
+	return fault.New(kind, "key "+format, args...)
+}

@@ -1,0 +1,140 @@
+package reach
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"outrigger.dev/outrigger/internal/fault"
+)
+
+// A Client is a connection to a machine. Its methods may be called at once.
+type Client struct {
+	link  *link
+	route route
+	log   *slog.Logger
+	done  chan struct{}
+
+	mu  sync.Mutex
+	err error // why it ended, or is about to
+}
+
+func newClient(l *link, r route) *Client {
+	c := &Client{link: l, route: r, log: r.opts.Log, done: make(chan struct{})}
+	go c.watch()
+	if r.opts.Keepalive > 0 {
+		go c.keepalive(r.opts.Keepalive, r.opts.KeepaliveMisses)
+	}
+	return c
+}
+
+// watch ends what belongs to the connection when the connection ends.
+func (c *Client) watch() {
+	err := c.link.ssh.Wait()
+	if broke := c.link.conn.err(); broke != nil {
+		err = broke
+	}
+	if err == nil {
+		err = io.EOF
+	}
+	c.fail(fault.New(fault.Unreachable, "%s: connection lost: %w", c.link.where, reason(err)))
+	c.route.close()
+	close(c.done)
+}
+
+// fail closes the connection for this reason, if it is the first.
+func (c *Client) fail(err error) {
+	c.mu.Lock()
+	first := c.err == nil
+	if first {
+		c.err = err
+	}
+	c.mu.Unlock()
+	if !first {
+		return
+	}
+	if !errors.Is(err, net.ErrClosed) {
+		c.log.Debug("connection ended", "host", c.link.where, "error", err)
+	}
+	c.link.ssh.Close()
+}
+
+// Close ends the connection and everything on it, and waits until it is over.
+func (c *Client) Close() error {
+	c.fail(net.ErrClosed)
+	<-c.done
+	return nil
+}
+
+// Done is closed when the connection is over, however it ended.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Err tells why the connection is over: nil while it is not, [net.ErrClosed]
+// after Close, else a fault of kind Unreachable.
+func (c *Client) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// ServerVersion returns how the server introduced itself: "SSH-2.0-OpenSSH_9.2".
+func (c *Client) ServerVersion() string { return string(c.link.ssh.ServerVersion()) }
+
+// Where names the machine for messages: "user@host:port", and the way to it.
+func (c *Client) Where() string { return c.link.where }
+
+// DialContext connects to address through the machine, as seen from there.
+// ctx bounds the opening only.
+func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := c.link.ssh.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, fault.New(fault.Unreachable, "%s from %s: %w", address, c.link.where, c.explain(err))
+	}
+	return conn, nil
+}
+
+// explain replaces the error of an operation by the reason for which the
+// connection ended, if it did: that says more than "EOF".
+func (c *Client) explain(err error) error {
+	if why := c.Err(); why != nil {
+		return why
+	}
+	return err
+}
+
+// openChannel opens an SSH channel and gives up when ctx ends.
+func (c *Client) openChannel(ctx context.Context, kind string) (ssh.Channel, <-chan *ssh.Request, error) {
+	type opened struct {
+		ch   ssh.Channel
+		reqs <-chan *ssh.Request
+		err  error
+	}
+	got := make(chan opened)
+	// The package cannot cancel an open. The goroutine ends when the machine
+	// answers or the connection ends, whichever is first.
+	go func() {
+		ch, reqs, err := c.link.ssh.OpenChannel(kind, nil)
+		select {
+		case got <- opened{ch, reqs, err}:
+		case <-ctx.Done():
+			if err == nil {
+				go ssh.DiscardRequests(reqs)
+				ch.Close()
+			}
+		}
+	}()
+	select {
+	case o := <-got:
+		if o.err != nil {
+			return nil, nil, fault.New(fault.Unreachable, "%s: no %s: %w", c.link.where, kind, c.explain(o.err))
+		}
+		return o.ch, o.reqs, nil
+	case <-ctx.Done():
+		return nil, nil, fault.New(fault.Unreachable, "%s: gave up: %w", c.link.where, context.Cause(ctx))
+	}
+}

@@ -1,0 +1,162 @@
+package reach
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"outrigger.dev/outrigger/internal/fault"
+)
+
+// A Window is a terminal's size in characters.
+type Window struct{ Width, Height int }
+
+// A ShellSpec says what [Client.Shell] runs and joins.
+type ShellSpec struct {
+	Command string    // "": the user's login shell
+	Stdin   io.Reader // nil: empty
+	Stdout  io.Writer // nil: thrown away
+	Stderr  io.Writer // nil: thrown away; a terminal has no stderr of its own
+	Term    string    // value of TERM; "": no terminal
+	Window  Window    // the first size
+	Resized <-chan Window
+	Env     map[string]string // what the server accepts of it
+}
+
+// Shell runs a shell or a command with these streams until it ends and returns
+// its exit code, 128+N for signal N. ctx ends it. A Read of spec.Stdin that is blocked
+// then stays so until it returns: a terminal cannot be told to stop.
+func (c *Client) Shell(ctx context.Context, spec ShellSpec) (exit int, err error) {
+	ch, reqs, err := c.openChannel(ctx, "session")
+	if err != nil {
+		return 0, err
+	}
+	defer ch.Close()
+	stop := context.AfterFunc(ctx, func() { ch.Close() })
+	defer stop()
+	end := newEnding()
+	go end.watch(reqs)
+
+	var out sync.WaitGroup
+	var outErr, errErr error
+	out.Go(func() { outErr = drain(spec.Stdout, ch) })
+	out.Go(func() { errErr = drain(spec.Stderr, ch.Stderr()) })
+	if err := c.begin(ch, spec); err != nil {
+		ch.Close()
+		out.Wait()
+		return 0, err
+	}
+	if spec.Stdin == nil {
+		spec.Stdin = bytes.NewReader(nil)
+	}
+	go func() {
+		_, _ = io.Copy(ch, spec.Stdin) // a command may end without reading all of it
+		_ = ch.CloseWrite()
+	}()
+	over := make(chan struct{})
+	go func() {
+		out.Wait()
+		<-end.known
+		close(over)
+	}()
+	for {
+		select {
+		case w, ok := <-spec.Resized:
+			if !ok {
+				spec.Resized = nil
+				continue
+			}
+			// A lost resize is mended by the next one.
+			_, _ = ch.SendRequest("window-change", false, ssh.Marshal(windowMsg{Width: uint32(w.Width), Height: uint32(w.Height)}))
+		case <-over:
+			return c.result(ctx, end, errors.Join(outErr, errErr))
+		}
+	}
+}
+
+// begin asks for a terminal, the environment and the command.
+func (c *Client) begin(ch ssh.Channel, spec ShellSpec) error {
+	if spec.Term != "" {
+		ok, err := ch.SendRequest("pty-req", true, ssh.Marshal(ptyMsg{
+			Term:  spec.Term,
+			Width: uint32(spec.Window.Width), Height: uint32(spec.Window.Height),
+			Modes: "\x00", // none: the machine's own defaults are those of a fresh terminal
+		}))
+		if err != nil || !ok {
+			return c.startFault("a terminal", err)
+		}
+	}
+	for name, value := range spec.Env {
+		if _, err := ch.SendRequest("env", false, ssh.Marshal(envMsg{name, value})); err != nil {
+			return c.startFault("the environment", err)
+		}
+	}
+	kind, payload := "shell", []byte(nil)
+	if spec.Command != "" {
+		kind, payload = "exec", ssh.Marshal(execMsg{spec.Command})
+	}
+	if ok, err := ch.SendRequest(kind, true, payload); err != nil || !ok {
+		return c.startFault("a command", err)
+	}
+	return nil
+}
+
+func (c *Client) startFault(what string, err error) error {
+	if err == nil {
+		err = errors.New("the machine refuses it")
+	}
+	return fault.New(fault.Unreachable, "%s: cannot get %s: %w", c.Where(), what, c.explain(err))
+}
+
+// result says how a command ended whose streams were copied with this error.
+func (c *Client) result(ctx context.Context, end *ending, copied error) (int, error) {
+	switch {
+	case ctx.Err() != nil:
+		return 0, fault.New(fault.Unreachable, "%s: gave up: %w", c.Where(), context.Cause(ctx))
+	case c.Err() != nil && end.code() == exitUnknown:
+		return 0, c.Err()
+	case copied != nil:
+		return 0, fault.New(fault.LocalFile, "output of the machine: %w", copied)
+	case end.code() == exitUnknown:
+		return 0, fault.New(fault.Unreachable, "%s: the machine closed the session without an exit code", c.Where())
+	}
+	return end.code(), nil
+}
+
+// drain copies what the machine sends to w. It reads on after w breaks: the
+// channel must be emptied for the command to end.
+func drain(w io.Writer, r io.Reader) error {
+	if w == nil {
+		w = io.Discard
+	}
+	_, err := io.Copy(w, r)
+	_, _ = io.Copy(io.Discard, r)
+	return err
+}
+
+// MaxOutput bounds what [Client.Output] returns.
+const MaxOutput = 1 << 20
+
+// Output runs command to its end with stdin (nil: empty) and returns the
+// first [MaxOutput] bytes of its stdout and its exit code. A command that exits with
+// another code than 0 is no error. ctx ends it.
+func (c *Client) Output(ctx context.Context, command string, stdin io.Reader) (stdout []byte, exit int, err error) {
+	out := head{max: MaxOutput}
+	exit, err = c.Shell(ctx, ShellSpec{Command: command, Stdin: stdin, Stdout: &out})
+	return out.b, exit, err
+}
+
+// A head keeps the first max bytes that were written to it.
+type head struct {
+	max int
+	b   []byte
+}
+
+func (h *head) Write(b []byte) (int, error) {
+	h.b = append(h.b, b[:min(len(b), h.max-len(h.b))]...)
+	return len(b), nil
+}

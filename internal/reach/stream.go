@@ -1,0 +1,148 @@
+package reach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"outrigger.dev/outrigger/internal/fault"
+)
+
+// A Stream is the stdin and stdout of a command on the machine. After the last
+// byte of stdout, Read waits for the command's end and gives io.EOF if it
+// ended well, else an [*ExitError].
+type Stream struct {
+	c    *Client
+	ch   ssh.Channel
+	end  *ending
+	tail *tail         // the end of stderr
+	errs chan struct{} // closed when stderr has ended
+}
+
+// An ExitError tells that the command of a stream did not end well.
+type ExitError struct {
+	Code   int    // 128+N for signal N; -1 when the machine did not say
+	Stderr string // the end of what it wrote there
+}
+
+// Error implements error.
+func (e *ExitError) Error() string {
+	how := fmt.Sprintf("command on the machine ended with exit code %d", e.Code)
+	if e.Code < 0 {
+		how = "command on the machine ended without an exit code"
+	}
+	if e.Stderr != "" {
+		how += ": " + strings.ReplaceAll(e.Stderr, "\n", "; ")
+	}
+	return how
+}
+
+// stderrKept is how much of stderr an error shows, at most.
+const stderrKept = 4 << 10
+
+// Stream starts command and joins its stdin and stdout. ctx bounds the
+// opening only; Close ends the stream. The command's start is not waited for,
+// so that what is written first travels right behind it: a command that the
+// machine does not start shows itself when the stream is read.
+func (c *Client) Stream(ctx context.Context, command string) (*Stream, error) {
+	ch, reqs, err := c.openChannel(ctx, "session")
+	if err != nil {
+		return nil, err
+	}
+	s := &Stream{c: c, ch: ch, end: newEnding(), tail: &tail{max: stderrKept}, errs: make(chan struct{})}
+	go s.end.watch(reqs)
+	go func() {
+		defer close(s.errs)
+		_, _ = io.Copy(s.tail, ch.Stderr()) // ends with the channel; why it ended, Read says
+	}()
+	if _, err := ch.SendRequest("exec", false, ssh.Marshal(execMsg{command})); err != nil {
+		s.Close()
+		return nil, fault.New(fault.Unreachable, "%s: %w", c.Where(), c.explain(err))
+	}
+	return s, nil
+}
+
+// Read reads from the command's stdout.
+func (s *Stream) Read(b []byte) (int, error) {
+	n, err := s.ch.Read(b)
+	if err == nil || n > 0 {
+		return n, nil
+	}
+	if !errors.Is(err, io.EOF) {
+		return 0, s.c.explain(err)
+	}
+	return 0, s.ended()
+}
+
+// stderrGrace is how long the last of stderr may come after the exit code. A
+// process that the command left behind may hold stderr open for ever.
+const stderrGrace = time.Second
+
+func (s *Stream) ended() error {
+	<-s.end.known
+	code := s.end.code()
+	if code == 0 {
+		return io.EOF
+	}
+	if why := s.c.Err(); why != nil {
+		return why
+	}
+	t := time.NewTimer(stderrGrace)
+	defer t.Stop()
+	select {
+	case <-s.errs:
+	case <-t.C:
+	}
+	return &ExitError{Code: code, Stderr: s.tail.String()}
+}
+
+// Write writes to the command's stdin.
+func (s *Stream) Write(b []byte) (int, error) {
+	n, err := s.ch.Write(b)
+	if err != nil {
+		err = s.c.explain(err)
+	}
+	return n, err
+}
+
+// CloseWrite ends the command's stdin.
+func (s *Stream) CloseWrite() error { return s.ch.CloseWrite() }
+
+// Close ends the stream on both sides. A Read that is blocked returns when the
+// machine has confirmed it, or when the connection ends.
+func (s *Stream) Close() error {
+	err := s.ch.Close()
+	if errors.Is(err, io.EOF) {
+		return nil // closed already, by either side
+	}
+	return err
+}
+
+// A tail keeps the last max bytes that were written to it.
+type tail struct {
+	max int
+	mu  sync.Mutex
+	b   []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, b...)
+	if over := len(t.b) - t.max; over > 0 {
+		t.b = append(t.b[:0], t.b[over:]...)
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.ToValidUTF8(strings.TrimSpace(string(t.b)), "?")
+}
