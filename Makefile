@@ -1,0 +1,82 @@
+# Every target installs what it needs (Debian packages, through apt-get) and
+# says so before it does. What is not ours to keep in the checkout lives in CACHE.
+
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+
+CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outrigger-dev
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# The platforms that have an agent; machine.Platforms says the same and a test compares.
+PLATFORMS := darwin/amd64 darwin/arm64 linux/amd64 linux/arm64 windows/amd64 windows/arm64
+
+# The same sources make the same agent wherever they lie and whenever they are built:
+# a machine is given an agent only if it lacks that content.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
+MODULE  := outrigger.dev/outrigger
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: go
+go:
+	@command -v go >/dev/null || { echo "make: no go on the PATH: install Go 1.26 or newer (1.21 and up fetch it by themselves)" >&2; exit 1; }
+
+.PHONY: build
+build: go ## bin/outrigger, and the agents of all platforms in bin/agents
+	@$(GOBUILD) -ldflags '-s -w -X $(MODULE)/internal/version.Version=$(VERSION)' -o bin/outrigger ./cmd/outrigger
+	@for p in $(PLATFORMS); do \
+		os=$${p%/*} arch=$${p#*/} ext=; [ $$os != windows ] || ext=.exe; \
+		GOOS=$$os GOARCH=$$arch $(GOBUILD) -ldflags '-s -w' -o bin/agents/outrigger-agent-$$os-$$arch$$ext ./cmd/agent; \
+	done
+
+.PHONY: try
+try: build ## build a real C project on a machine and bring the result back (ON=qemu: in a real VM)
+	@tools/try $(ON)
+
+# The real parts that tests run against. Without them a test is skipped, and in CI that is a failure.
+TEST_PACKAGES := gcc libc6-dev make openssh-client openssh-server rsync \
+	qemu-system-x86 qemu-utils e2fsprogs busybox-static dropbear-bin cpio lz4 \
+	iproute2 socat binutils-mingw-w64-x86-64 wine64
+
+.PHONY: test
+test: go ## all tests that need no cluster
+	@tools/need $(TEST_PACKAGES)
+	@go run ./tools/testsum $(if $(CI),-strict tools/testsum/skips.txt) -- go test -json -race -timeout 20m $(or $(PKG),./...)
+
+.PHONY: vet
+vet: go ## go vet for every platform
+	@for p in $(PLATFORMS); do echo "vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 go vet ./...; done
+
+# Built from its own module, so that its 200 dependencies stay out of ours; 3 minutes, once.
+LINTER := $(CACHE)/golangci-lint-$(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { print $$2 }' tools/lint/go.mod)-$(shell go env GOVERSION 2>/dev/null)
+
+$(LINTER):
+	@echo "lint: building $(notdir $@) from source, about 3 minutes, once" >&2
+	@mkdir -p $(CACHE)
+	@cd tools/lint && go build -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: lint
+lint: go $(LINTER) ## gofmt and the linters of .golangci.yml
+	@out=$$(git ls-files -z '*.go' | xargs -0 gofmt -l); [ -z "$$out" ] || { echo "lint: not gofmt-ed:"; echo "$$out"; exit 1; }
+	@$(LINTER) run ./...
+
+.PHONY: generate
+generate: go ## everything in the tree that is made from something else in the tree
+	@go generate ./...
+
+.PHONY: check
+check: ## exactly what CI does
+	@.ci/run
+
+.PHONY: bench
+bench: build ## compare sync and start-up with scp, rsync, tar and ssh (FULL=1: the large data sets)
+	@tools/need openssh-client openssh-server rsync tar
+	@go run ./test/bench $(if $(FULL),-full) $(BENCHFLAGS)
+
+.PHONY: clean
+clean: ## remove bin/
+	@rm -rf bin
