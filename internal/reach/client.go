@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -96,6 +97,21 @@ func (c *Client) DialContext(ctx context.Context, network, address string) (net.
 		return nil, fault.New(fault.Unreachable, "%s from %s: %w", address, c.link.where, c.explain(err))
 	}
 	return conn, nil
+}
+
+// brokenGrace is how much later than its channels the client may learn that
+// the connection is gone.
+const brokenGrace = 200 * time.Millisecond
+
+// gone tells whether the connection is over. A channel that ended without a
+// word ended perhaps because the connection did, which is known a little later.
+func (c *Client) gone() bool {
+	select {
+	case <-c.done:
+		return true
+	case <-time.After(brokenGrace):
+		return false
+	}
 }
 
 // explain replaces the error of an operation by the reason for which the

@@ -8,7 +8,7 @@ import (
 
 // The payloads of the session requests that we send, RFC 4254 section 6.
 type (
-	execMsg struct{ Command string }
+	execMsg struct{ Command string } // subsystem requests look the same
 	envMsg  struct{ Name, Value string }
 	ptyMsg  struct {
 		Term                          string

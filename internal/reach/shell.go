@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -36,7 +37,10 @@ func (c *Client) Shell(ctx context.Context, spec ShellSpec) (exit int, err error
 		return 0, err
 	}
 	defer ch.Close()
-	stop := context.AfterFunc(ctx, func() { ch.Close() })
+	stop := context.AfterFunc(ctx, func() {
+		_, _ = ch.SendRequest("signal", false, ssh.Marshal(struct{ Name string }{"TERM"})) // not every server knows it
+		ch.Close()
+	})
 	defer stop()
 	end := newEnding()
 	go end.watch(reqs)
@@ -63,8 +67,14 @@ func (c *Client) Shell(ctx context.Context, spec ShellSpec) (exit int, err error
 		<-end.known
 		close(over)
 	}()
+	var tooLong <-chan time.Time
+	cancelled := ctx.Done()
 	for {
 		select {
+		case <-cancelled:
+			cancelled, tooLong = nil, time.After(closeGrace)
+		case <-tooLong:
+			return c.result(ctx, end, nil)
 		case w, ok := <-spec.Resized:
 			if !ok {
 				spec.Resized = nil
@@ -77,6 +87,10 @@ func (c *Client) Shell(ctx context.Context, spec ShellSpec) (exit int, err error
 		}
 	}
 }
+
+// closeGrace is how long a machine may take to confirm that a session is over.
+// After that, what still reads from it does so until the connection ends.
+const closeGrace = 2 * time.Second
 
 // begin asks for a terminal, the environment and the command.
 func (c *Client) begin(ch ssh.Channel, spec ShellSpec) error {
@@ -117,7 +131,7 @@ func (c *Client) result(ctx context.Context, end *ending, copied error) (int, er
 	switch {
 	case ctx.Err() != nil:
 		return 0, fault.New(fault.Unreachable, "%s: gave up: %w", c.Where(), context.Cause(ctx))
-	case c.Err() != nil && end.code() == exitUnknown:
+	case end.code() == exitUnknown && c.gone():
 		return 0, c.Err()
 	case copied != nil:
 		return 0, fault.New(fault.LocalFile, "output of the machine: %w", copied)
@@ -147,16 +161,25 @@ const MaxOutput = 1 << 20
 func (c *Client) Output(ctx context.Context, command string, stdin io.Reader) (stdout []byte, exit int, err error) {
 	out := head{max: MaxOutput}
 	exit, err = c.Shell(ctx, ShellSpec{Command: command, Stdin: stdin, Stdout: &out})
-	return out.b, exit, err
+	return out.bytes(), exit, err
 }
 
 // A head keeps the first max bytes that were written to it.
 type head struct {
 	max int
+	mu  sync.Mutex
 	b   []byte
 }
 
 func (h *head) Write(b []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.b = append(h.b, b[:min(len(b), h.max-len(h.b))]...)
 	return len(b), nil
+}
+
+func (h *head) bytes() []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return bytes.Clone(h.b)
 }

@@ -51,6 +51,15 @@ const stderrKept = 4 << 10
 // so that what is written first travels right behind it: a command that the
 // machine does not start shows itself when the stream is read.
 func (c *Client) Stream(ctx context.Context, command string) (*Stream, error) {
+	return c.stream(ctx, "exec", command)
+}
+
+// Subsystem is [Client.Stream] for a subsystem of the server, such as "sftp".
+func (c *Client) Subsystem(ctx context.Context, name string) (*Stream, error) {
+	return c.stream(ctx, "subsystem", name)
+}
+
+func (c *Client) stream(ctx context.Context, kind, what string) (*Stream, error) {
 	ch, reqs, err := c.openChannel(ctx, "session")
 	if err != nil {
 		return nil, err
@@ -61,7 +70,7 @@ func (c *Client) Stream(ctx context.Context, command string) (*Stream, error) {
 		defer close(s.errs)
 		_, _ = io.Copy(s.tail, ch.Stderr()) // ends with the channel; why it ended, Read says
 	}()
-	if _, err := ch.SendRequest("exec", false, ssh.Marshal(execMsg{command})); err != nil {
+	if _, err := ch.SendRequest(kind, false, ssh.Marshal(execMsg{what})); err != nil {
 		s.Close()
 		return nil, fault.New(fault.Unreachable, "%s: %w", c.Where(), c.explain(err))
 	}
@@ -90,14 +99,12 @@ func (s *Stream) ended() error {
 	if code == 0 {
 		return io.EOF
 	}
-	if why := s.c.Err(); why != nil {
-		return why
+	if code == exitUnknown && s.c.gone() {
+		return s.c.Err()
 	}
-	t := time.NewTimer(stderrGrace)
-	defer t.Stop()
 	select {
 	case <-s.errs:
-	case <-t.C:
+	case <-time.After(stderrGrace):
 	}
 	return &ExitError{Code: code, Stderr: s.tail.String()}
 }
