@@ -193,3 +193,26 @@ func (e Entry) Type() string {
 
 // dir is where relative names in the file start.
 func (c *Config) dir() string { return filepath.Dir(c.File) }
+
+// Config returns the entry as package provider/all wants it, without its secrets.
+func (e Entry) Config() any {
+	switch {
+	case e.Local != nil:
+		return *e.Local
+	case e.SSH != nil:
+		return *e.SSH
+	case e.QEMU != nil:
+		return *e.QEMU
+	}
+	return nil
+}
+
+// EnvNames returns the names of the variables that runs are given, sorted.
+func (c *Config) EnvNames() []string {
+	var names []string
+	for name := range c.Run.Env {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
