@@ -120,6 +120,7 @@ type Error struct {
 	Text   string
 	Detail string // further lines worth showing, such as the tail of a console
 	Remedy string // better than the table's, or ""
+	Exit   int    // other than the table's, or 0
 	err    error
 }
 
@@ -147,6 +148,12 @@ func (e *Error) WithDetail(s string) *Error {
 	return e
 }
 
+// WithExit replaces the table's exit code, as a signal's number does.
+func (e *Error) WithExit(code int) *Error {
+	e.Exit = code
+	return e
+}
+
 // Of returns the kind of the outermost fault in err's chain, [Internal] if
 // there is none, and "" for a nil error.
 func Of(err error) Kind {
@@ -167,6 +174,10 @@ func Is(err error, k Kind) bool { return err != nil && Of(err) == k }
 func ExitCode(err error) int {
 	if err == nil {
 		return 0
+	}
+	var e *Error
+	if errors.As(err, &e) && e.Exit != 0 {
+		return e.Exit
 	}
 	return Lookup(Of(err)).Exit
 }
