@@ -16,7 +16,7 @@ func everywhere(t *testing.T, args ...string) map[machine.Platform][]Package {
 	t.Helper()
 	all := map[machine.Platform][]Package{}
 	for _, p := range AllSystems {
-		list, err := List(p, args...)
+		list, err := List(t.Context(), p, args...)
 		if err != nil {
 			t.Fatal(err)
 		}

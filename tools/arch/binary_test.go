@@ -29,7 +29,7 @@ func TestWhatEachBinaryLinks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			on := map[string][]string{} // systems by package
 			for _, system := range AllSystems {
-				list, err := List(system, "-deps", "./cmd/"+name)
+				list, err := List(t.Context(), system, "-deps", "./cmd/"+name)
 				if err != nil {
 					t.Fatal(err)
 				}

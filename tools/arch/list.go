@@ -2,6 +2,7 @@ package arch
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,8 +35,8 @@ func (p Package) Path() string { return strings.TrimPrefix(p.ImportPath, Module+
 
 // List asks the go command about packages as they are on a platform, without cgo,
 // as everything is built here.
-func List(p machine.Platform, args ...string) ([]Package, error) {
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Name,Dir,Doc,Standard,GoFiles,TestGoFiles,Imports,Deps"}, args...)...)
+func List(ctx context.Context, p machine.Platform, args ...string) ([]Package, error) {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-json=ImportPath,Name,Dir,Doc,Standard,GoFiles,TestGoFiles,Imports,Deps"}, args...)...)
 	cmd.Dir = "../.." // a test runs in its package's folder
 	cmd.Env = append(os.Environ(), "GOOS="+p.OS, "GOARCH="+p.Arch, "CGO_ENABLED=0")
 	out, err := cmd.Output()
