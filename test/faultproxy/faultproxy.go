@@ -76,6 +76,9 @@ func Start(cfg Config) (*Proxy, error) {
 // Addr returns the address to dial instead of the target's.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
+// Port returns the port of Addr.
+func (p *Proxy) Port() int { return p.listener.Addr().(*net.TCPAddr).Port }
+
 // Close ends all connections and waits until nothing of the proxy is left.
 func (p *Proxy) Close() error {
 	p.cancel()
