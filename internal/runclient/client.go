@@ -1,0 +1,257 @@
+package runclient
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/wire"
+)
+
+const (
+	defaultPing = 5 * time.Second
+	// joinLimit is how long the answer to a start may take, before it is tried
+	// on a new connection. The login shell alone is given ten seconds there.
+	joinLimit = 30 * time.Second
+	// killSlack is what is added to the run's grace when we give it up: a guess.
+	killSlack = 5 * time.Second
+	// firstDial is how long to try to reach the machine before the run exists.
+	firstDial = time.Minute
+)
+
+// A client is one Run.
+type client struct {
+	dial    Dial
+	spec    wire.RunSpec
+	streams Streams
+	opts    Options
+	in      *inputLog
+	out     *output
+
+	mu      sync.Mutex
+	asked   bool          // a start was sent, so there may be a run
+	started bool          // a start was answered, so there is one
+	killing bool          // the agent shall kill it
+	kill    chan struct{} // closed with killing
+	warned  map[string]bool
+}
+
+func newClient(dial Dial, spec wire.RunSpec, streams Streams, opts Options) *client {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Ping <= 0 {
+		opts.Ping = defaultPing
+	}
+	if spec.Absence <= 0 {
+		spec.Absence = wire.DefaultAbsence
+	}
+	if spec.KillGrace <= 0 {
+		spec.KillGrace = wire.DefaultKillGrace
+	}
+	if opts.Redial <= 0 {
+		opts.Redial = spec.Absence + 30*time.Second
+	}
+	return &client{dial: dial, spec: spec, streams: streams, opts: opts, in: newInputLog(), out: newOutput(streams.Out, streams.Err),
+		kill: make(chan struct{}), warned: map[string]bool{}}
+}
+
+// run lives a little longer than ctx: what ctx's end asks for, the killing of
+// the run, takes its time.
+func (c *client) run(ctx context.Context) (Exit, error) {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	stop := context.AfterFunc(ctx, func() {
+		if !c.giveUp() {
+			end()
+			return
+		}
+		select {
+		case <-time.After(c.spec.KillGrace + killSlack):
+			end()
+		case <-life.Done():
+		}
+	})
+	defer stop()
+
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	feeding, stopFeeding := context.WithCancel(life)
+	defer stopFeeding()
+	c.feed(feeding, &tasks)
+	// Not waited for: a stream that blocks for ever cannot be interrupted.
+	go c.out.write(life.Done())
+	tasks.Go(func() { c.watchStreams(feeding, end) })
+
+	err := c.hold(life)
+	p := c.out.look()
+	if p.exit == nil {
+		if ctx.Err() != nil {
+			return Exit{}, interrupted(ctx)
+		}
+		return Exit{}, err
+	}
+	switch {
+	case ctx.Err() != nil:
+		return *p.exit, interrupted(ctx)
+	case p.broken != nil:
+		return brokenStream(*p.exit, p.broken)
+	}
+	return *p.exit, c.judge(*p.exit)
+}
+
+// giveUp has the run killed, and tells whether there may be one.
+func (c *client) giveUp() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.killing {
+		c.killing = true
+		close(c.kill)
+	}
+	return c.asked
+}
+
+// feed starts what fills the input log.
+func (c *client) feed(ctx context.Context, tasks *sync.WaitGroup) {
+	if c.streams.In == nil {
+		_ = c.in.add(ctx, wire.RecordEOF, nil, false) // does not wait, so does not fail
+	} else {
+		// Not waited for: see Streams.In.
+		go func() {
+			if err := c.in.feed(ctx, c.streams.In); err != nil && ctx.Err() == nil {
+				c.warn("stdin: " + err.Error())
+			}
+		}()
+	}
+	tasks.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case s, ok := <-c.streams.Signals:
+				if !ok {
+					c.streams.Signals = nil
+					continue
+				}
+				_ = c.in.add(ctx, wire.RecordSignal, []byte(s), false) // does not wait, so does not fail
+			case size, ok := <-c.streams.Resize:
+				if !ok {
+					c.streams.Resize = nil
+					continue
+				}
+				b, err := wire.Marshal(size)
+				if err != nil {
+					c.opts.Log.Error("encode window size", "error", err)
+					continue
+				}
+				_ = c.in.add(ctx, wire.RecordResize, b, false) // does not wait, so does not fail
+			}
+		}
+	})
+}
+
+// watchStreams has the run killed when a stream of ours breaks, as SIGPIPE would.
+func (c *client) watchStreams(ctx context.Context, end context.CancelFunc) {
+	for {
+		p := c.out.look()
+		if p.broken != nil {
+			c.giveUp()
+			select {
+			case <-time.After(c.spec.KillGrace + killSlack):
+				end()
+			case <-ctx.Done():
+			}
+			return
+		}
+		if p.exit != nil {
+			return
+		}
+		select {
+		case <-p.changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// hold keeps a connection to the run until its exit is written.
+func (c *client) hold(ctx context.Context) error {
+	b := backoff{limit: min(c.opts.Redial, firstDial)}
+	lost := false
+	for {
+		conn, err := c.reach(ctx, &b)
+		if err != nil {
+			return err
+		}
+		err = c.session(ctx, conn, func() {
+			b = backoff{limit: c.opts.Redial}
+			if lost && c.opts.Back != nil {
+				c.opts.Back()
+			}
+			lost = false
+		})
+		var final finalError
+		switch {
+		case c.out.look().exit != nil:
+			return nil
+		case errors.As(err, &final):
+			return final.err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		c.opts.Log.Info("connection to the run broke", "run", c.spec.RunID, "cause", err)
+		if !lost && c.opts.Lost != nil {
+			c.opts.Lost(err)
+		}
+		lost = true
+		if err := b.wait(ctx, err); err != nil {
+			return c.lostErr(err)
+		}
+	}
+}
+
+// reach dials until it works or b gives up.
+func (c *client) reach(ctx context.Context, b *backoff) (*wire.Conn, error) {
+	for {
+		dctx, cancel := context.WithTimeout(ctx, joinLimit)
+		conn, err := c.dial(dctx)
+		cancel()
+		if err == nil {
+			return conn, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if hopeless(err) {
+			return nil, err
+		}
+		c.opts.Log.Debug("dial", "run", c.spec.RunID, "error", err)
+		if err := b.wait(ctx, err); err != nil {
+			return nil, c.lostErr(err)
+		}
+	}
+}
+
+// lostErr makes the fault of a redial that gave up.
+func (c *client) lostErr(err error) error {
+	c.mu.Lock()
+	asked := c.asked
+	c.mu.Unlock()
+	if errors.Is(err, context.Canceled) || !asked {
+		return err
+	}
+	return fault.New(fault.MachineLost, "run %s: no way back to the machine for %s: %w", c.spec.RunID, c.opts.Redial, err)
+}
+
+func (c *client) warn(text string) {
+	c.mu.Lock()
+	seen := c.warned[text]
+	c.warned[text] = true
+	c.mu.Unlock()
+	if !seen && c.opts.Warn != nil {
+		c.opts.Warn(text)
+	}
+}

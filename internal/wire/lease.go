@@ -1,0 +1,109 @@
+package wire
+
+import (
+	"time"
+
+	"outrigger.dev/outrigger/internal/machine"
+)
+
+// Methods that the agent's serve answers.
+const (
+	MethodInfo         = "info"          // InfoRequest -> Info
+	MethodLeaseAcquire = "lease.acquire" // LeaseAcquire -> Lease
+	MethodLeaseRenew   = "lease.renew"   // LeaseRenew -> Lease
+	MethodLeaseRelease = "lease.release" // LeaseRelease -> nothing
+	MethodLeaseList    = "lease.list"    // nothing -> LeaseList
+	MethodLink         = "link"          // LinkRequest -> LinkAnswer
+	MethodSync         = "sync"          // SyncRequest -> nothing, then the frames of worksync/transfer
+)
+
+// An InfoRequest asks what kind of machine this is.
+type InfoRequest struct {
+	// Root asks whether the login may become root, which costs a sudo.
+	Root bool `cbor:"1,keyasint,omitempty"`
+}
+
+// An Info describes the machine to the client.
+type Info struct {
+	Platform  machine.Platform `cbor:"1,keyasint"`
+	Hostname  string           `cbor:"2,keyasint"`
+	User      string           `cbor:"3,keyasint"`
+	Home      string           `cbor:"4,keyasint"`
+	Root      string           `cbor:"5,keyasint"` // the agent's folder, absolute
+	FreeBytes int64            `cbor:"6,keyasint"` // on the disk of Root; -1: unknown
+	// MayRoot tells that the login is root or becomes it without a password.
+	// It is looked up only when the request says so.
+	MayRoot bool `cbor:"7,keyasint,omitempty"`
+	// Session is the kind of session the agent runs in: "ssh", "aqua" (macOS,
+	// with a window server), "background" (macOS, without), "console".
+	Session string `cbor:"8,keyasint"`
+	Build   string `cbor:"9,keyasint"`
+}
+
+// A LeaseAcquire asks for a folder on this machine for one use. Asking again
+// for a name that the same owner holds answers with that lease, renewed.
+type LeaseAcquire struct {
+	Name    string    `cbor:"1,keyasint"` // a machine.Name
+	Owner   string    `cbor:"2,keyasint"`
+	Expires time.Time `cbor:"3,keyasint"`
+	// Slots is how many live leases this machine may have at once; 0: no limit.
+	// A machine that is full answers NoCapacity and names the holders.
+	Slots int `cbor:"4,keyasint,omitempty"`
+	// Note is shown to people who ask who holds the machine ("alice@laptop").
+	Note string `cbor:"5,keyasint,omitempty"`
+}
+
+// A Lease is one use of a machine.
+type Lease struct {
+	Name    string    `cbor:"1,keyasint"`
+	Owner   string    `cbor:"2,keyasint"`
+	Created time.Time `cbor:"3,keyasint"`
+	Expires time.Time `cbor:"4,keyasint"`
+	Dir     string    `cbor:"5,keyasint"` // the lease's own folder on the machine, absolute
+	Work    string    `cbor:"6,keyasint"` // the synced folder in it
+	Note    string    `cbor:"7,keyasint,omitempty"`
+	// Releasing tells that somebody began to release it, and perhaps died.
+	Releasing bool `cbor:"8,keyasint,omitempty"`
+	Runs      int  `cbor:"9,keyasint,omitempty"` // runs that have not ended
+}
+
+// A LeaseRenew moves a lease's expiry.
+type LeaseRenew struct {
+	Name    string    `cbor:"1,keyasint"`
+	Expires time.Time `cbor:"2,keyasint"`
+}
+
+// A LeaseRelease ends a lease: what runs is killed, links and folder go. It
+// may be repeated; a lease that is not there is released already.
+type LeaseRelease struct {
+	Name string `cbor:"1,keyasint"`
+}
+
+// A LeaseList is all there is on the machine.
+type LeaseList struct {
+	Leases []Lease `cbor:"1,keyasint"`
+}
+
+// A LinkRequest asks that a folder of a lease appears at an absolute path.
+type LinkRequest struct {
+	Lease  string `cbor:"1,keyasint"`
+	Path   string `cbor:"2,keyasint"`           // absolute on the machine; on Windows "/x" is the system drive's \x
+	Target string `cbor:"3,keyasint,omitempty"` // below the lease's work folder; "" is that folder
+}
+
+// A LinkAnswer tells how the path was made to work.
+type LinkAnswer struct {
+	// Rewrite: the path could not be made, because the login may not become root.
+	// Runs of this lease have it rewritten to Target in their command,
+	// environment and script instead. The client should say so, once.
+	Rewrite bool   `cbor:"1,keyasint,omitempty"`
+	Target  string `cbor:"2,keyasint"` // absolute
+	Why     string `cbor:"3,keyasint,omitempty"`
+}
+
+// A SyncRequest begins a sync session on this connection.
+type SyncRequest struct {
+	Lease string `cbor:"1,keyasint"`
+	// Folder is below the lease's work folder; "" is that folder itself.
+	Folder string `cbor:"2,keyasint,omitempty"`
+}
