@@ -13,7 +13,15 @@ import (
 //	outrigger: machine mac-7: host key is SHA256:Qz1…, but SHA256:9fA… was pinned
 //	    further lines, such as the end of a console
 //	  What the reader can do.      (docs/faults.md#hostkey)
+//
+// Several errors, joined by errors.Join, are shown one after the other.
 func (t *IO) PrintError(err error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok && err.Error() == errors.Join(joined.Unwrap()...).Error() {
+		for _, e := range joined.Unwrap() {
+			t.PrintError(e)
+		}
+		return
+	}
 	red, dim, off := "", "", ""
 	if t.Colour(t.Err) {
 		red, dim, off = "\x1b[31m", "\x1b[2m", "\x1b[0m"

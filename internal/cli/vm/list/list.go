@@ -1,0 +1,161 @@
+// Package list is outrigger vm list.
+package list
+
+import (
+	"context"
+	"errors"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"outrigger.dev/outrigger/internal/cli/app"
+	"outrigger.dev/outrigger/internal/cli/table"
+	"outrigger.dev/outrigger/internal/ledger"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/provider"
+)
+
+// listLimit bounds how long one provider may take to answer: a guess, longer
+// than a login through two jump hosts and shorter than anybody's patience.
+const listLimit = 20 * time.Second
+
+// Options are the command's flags.
+type Options struct {
+	On  []string
+	All bool
+}
+
+// An Item is one machine under --output json.
+type Item struct {
+	machine.Machine
+	Keep   bool `json:"keep"`             // made to stay
+	Client int  `json:"client,omitempty"` // process that asked for it, 0: not this installation
+}
+
+// New returns the command.
+func New(a *app.App) *cobra.Command {
+	var o Options
+	cmd := &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List machines",
+		Long: `List the machines that this installation of Outrigger made, also those that a
+run uses right now. Providers that do not answer are named, the others listed
+all the same; the exit code is 125 then.`,
+		Example: `  outrigger vm list
+  outrigger vm list --on qemu --output json`,
+		Args: app.Args(),
+		RunE: app.Run(func(ctx context.Context, _ []string) error { return run(ctx, a, o) }),
+	}
+	cmd.Flags().StringArrayVar(&o.On, "on", nil, "only machines of this `provider`, may be repeated")
+	cmd.Flags().BoolVarP(&o.All, "all", "a", false, "also those of other installations")
+	a.CompleteFlag(cmd, "on", a.CompleteProviders)
+	return cmd
+}
+
+func run(ctx context.Context, a *app.App, o Options) error {
+	cfg, err := a.Config()
+	if err != nil {
+		return err
+	}
+	l, err := a.Ledger()
+	if err != nil {
+		return err
+	}
+	owner, err := l.Owner()
+	if err != nil {
+		return err
+	}
+	if o.All {
+		owner = ""
+	}
+	names := cfg.Names()
+	if len(o.On) > 0 {
+		names = o.On
+	}
+	machines, errs := ask(ctx, a, names, owner)
+	recs, err := l.List()
+	errs = append(errs, err)
+	if err := show(a, join(machines, recs)); err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}
+
+// ask lists all providers at once: one that is slow holds up no other.
+func ask(ctx context.Context, a *app.App, names []string, owner machine.Owner) ([]machine.Machine, []error) {
+	var mu sync.Mutex
+	var machines []machine.Machine
+	var errs []error
+	var wg sync.WaitGroup
+	for _, name := range names {
+		_, p, err := a.Provider(ctx, name)
+		if err != nil {
+			mu.Lock()
+			errs = append(errs, err)
+			mu.Unlock()
+			continue
+		}
+		wg.Go(func() {
+			found, err := listOne(ctx, p, owner)
+			mu.Lock()
+			defer mu.Unlock()
+			machines = append(machines, found...)
+			if err != nil {
+				errs = append(errs, app.At(name, err))
+			}
+		})
+	}
+	wg.Wait()
+	return machines, errs
+}
+
+func listOne(ctx context.Context, p provider.Provider, owner machine.Owner) ([]machine.Machine, error) {
+	ctx, cancel := context.WithTimeout(ctx, listLimit)
+	defer cancel()
+	return p.List(ctx, owner)
+}
+
+// join adds what only the ledger knows. A record whose machine no provider
+// lists is left to gc.
+func join(machines []machine.Machine, recs []ledger.Record) []Item {
+	known := map[machine.Name]ledger.Record{}
+	for _, r := range recs {
+		known[r.Name] = r
+	}
+	items := make([]Item, 0, len(machines))
+	for _, m := range machines {
+		r, ok := known[m.Name]
+		if ok && !r.Expires.IsZero() {
+			m.Expires = r.Expires // a person may have set another since
+		}
+		items = append(items, Item{Machine: m, Keep: r.Keep, Client: r.Client})
+	}
+	sort.Slice(items, func(i, j int) bool {
+		x, y := items[i], items[j]
+		return x.Provider < y.Provider || x.Provider == y.Provider && x.Name < y.Name
+	})
+	return items
+}
+
+func show(a *app.App, items []Item) error {
+	if a.JSON() {
+		return table.JSON(a.IO.Out, items)
+	}
+	now := a.IO.Now()
+	t := table.Table{Columns: []string{"NAME", "PROVIDER", "STATE", "PLATFORM", "IMAGE", "KEEP", "AGE", "EXPIRES"}}
+	for _, m := range items {
+		platform := ""
+		if m.Platform != (machine.Platform{}) {
+			platform = m.Platform.String()
+		}
+		keep := ""
+		if m.Keep {
+			keep = "yes"
+		}
+		t.Add(string(m.Name), m.Provider, string(m.State), platform, m.Image, keep, table.Age(m.Created, now), table.Until(m.Expires, now))
+	}
+	return t.Write(a.IO.Out)
+}
