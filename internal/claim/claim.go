@@ -24,9 +24,7 @@ const releaseLimit = time.Minute
 type Request struct {
 	Provider string // its configured name
 	Spec     machine.Spec
-	Keep     bool   // it stays after this process
-	Dir      string // the folder here that results are written to, "" if none
-	TempTag  string // marks temporary files below Dir
+	Keep     bool // it stays after this process
 }
 
 // A Claim is a machine in our hands.
@@ -48,7 +46,7 @@ func Take(ctx context.Context, l *ledger.Ledger, p provider.Provider, req Reques
 	req.Spec.Owner = owner
 	entry, err := l.Add(ledger.Record{
 		Name: req.Spec.Name, Provider: req.Provider, Owner: owner, Created: time.Now().UTC(), Expires: req.Spec.Expires,
-		Keep: req.Keep, Image: req.Spec.Image, Dir: req.Dir, TempTag: req.TempTag, Client: os.Getpid(),
+		Keep: req.Keep, Image: req.Spec.Image, Client: os.Getpid(),
 	})
 	if err != nil {
 		return nil, err

@@ -37,9 +37,7 @@ type Record struct {
 	Expires  time.Time     `json:"expires,omitzero"` // zero: never
 	Keep     bool          `json:"keep,omitempty"`   // made to stay: only expiry or a person ends it
 	Image    string        `json:"image,omitempty"`
-	Dir      string        `json:"dir,omitempty"`     // the folder here that a run writes results to
-	TempTag  string        `json:"tempTag,omitempty"` // marks that run's temporary files below Dir
-	Client   int           `json:"client"`            // process number, for people only
+	Client   int           `json:"client"` // process number, for people only
 }
 
 // Expired tells whether the record's time is over.

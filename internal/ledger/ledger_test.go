@@ -58,7 +58,7 @@ func names(t *testing.T, l *ledger.Ledger) []machine.Name {
 func TestRecordLivesUntilRemoved(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)
-	want := ledger.Record{Name: "m1", Provider: "local", Owner: "me", Created: time.Unix(1, 0).UTC(), Dir: "/src", TempTag: "t"}
+	want := ledger.Record{Name: "m1", Provider: "local", Owner: "me", Created: time.Unix(1, 0).UTC()}
 	e, err := l.Add(want)
 	if err != nil {
 		t.Fatal(err)
