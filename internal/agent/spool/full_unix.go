@@ -1,0 +1,11 @@
+//go:build unix
+
+package spool
+
+import "syscall"
+
+// What a disk says that takes no more, besides ENOSPC.
+const (
+	errQuota    = syscall.EDQUOT
+	errDiskFull = syscall.EFBIG
+)
