@@ -1,0 +1,147 @@
+//go:build unix
+
+package proc
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"outrigger.dev/outrigger/internal/wire"
+)
+
+type osProcess struct {
+	cmd     *exec.Cmd
+	starter *Starter
+	tty     *os.File // our end of the terminal
+}
+
+// Start starts spec. Errors are the system's own: fs.ErrNotExist also when the
+// interpreter of a script is what does not exist.
+func (s *Starter) Start(spec Spec) (*Process, error) {
+	cmd := &exec.Cmd{Path: spec.Path, Args: spec.Argv, Dir: spec.Dir, Env: append(spec.Env[:len(spec.Env):len(spec.Env)], Marker+"="+spec.ID)}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	p := &Process{os: osProcess{cmd: cmd, starter: s}}
+	theirs, err := p.connect(spec.TTY)
+	if err == nil {
+		err = s.start(cmd)
+	}
+	for _, f := range theirs {
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	p.id = Identity{ID: spec.ID, PID: cmd.Process.Pid, Boot: boot()}
+	// The process cannot be gone: nobody has waited for it yet.
+	e, err := look(p.id.PID)
+	if err != nil {
+		return nil, errors.Join(err, p.Kill(), p.Close())
+	}
+	p.id.Start = e.start
+	return p, nil
+}
+
+// connect makes the command's streams and returns its ends of them.
+func (p *Process) connect(size *wire.WinSize) (theirs []*os.File, err error) {
+	cmd := p.os.cmd
+	if size != nil {
+		ours, tty, err := pty.Open()
+		if err != nil {
+			return nil, err
+		}
+		p.os.tty, p.Stdout, p.Stdin = ours, ours, ours
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
+		cmd.SysProcAttr.Setctty = true
+		return []*os.File{tty}, p.Resize(*size)
+	}
+	inR, inW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	p.Stdin, cmd.Stdin, theirs = inW, inR, append(theirs, inR)
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		return theirs, err
+	}
+	p.Stdout, cmd.Stdout, theirs = outR, outW, append(theirs, outW)
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		return theirs, err
+	}
+	p.Stderr, cmd.Stderr, theirs = errR, errW, append(theirs, errW)
+	return theirs, nil
+}
+
+// Close closes our ends of the streams.
+func (p *Process) Close() error {
+	var errs []error
+	if p.Stdin != nil && p.os.tty == nil {
+		errs = append(errs, ignoreClosed(p.Stdin.Close()))
+	}
+	for _, f := range []*os.File{p.Stdout, p.Stderr} {
+		if f != nil {
+			errs = append(errs, ignoreClosed(f.Close()))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// EndInput says that there is no more input: to a terminal as a person does,
+// by its end-of-file character.
+func (p *Process) EndInput() error {
+	if p.os.tty == nil {
+		return ignoreClosed(p.Stdin.Close())
+	}
+	const eot = 4 // Ctrl-D, the default VEOF
+	_, err := p.os.tty.Write([]byte{eot})
+	return err
+}
+
+// Resize tells the terminal its size; the kernel sends WINCH to its programs.
+func (p *Process) Resize(size wire.WinSize) error {
+	if p.os.tty == nil {
+		return nil
+	}
+	return pty.Setsize(p.os.tty, &pty.Winsize{Cols: size.Cols, Rows: size.Rows})
+}
+
+// Wait waits for the main process to end.
+func (p *Process) Wait() Status {
+	err := p.os.cmd.Wait()
+	p.os.starter.ended(p.os.cmd)
+	state := p.os.cmd.ProcessState
+	if state == nil { // somebody else reaped it, which nobody may
+		return Status{Code: -1, Signal: err.Error()}
+	}
+	var st Status
+	if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
+		st.MaxRSS = int64(ru.Maxrss) * rssUnit
+	}
+	ws, ok := state.Sys().(syscall.WaitStatus)
+	if ok && ws.Signaled() {
+		st.Signal, st.SigNum = signalName(ws.Signal()), int(ws.Signal())
+		return st
+	}
+	st.Code = state.ExitCode()
+	return st
+}
+
+func signalName(s syscall.Signal) string {
+	name := unix.SignalName(s)
+	if len(name) > 3 && name[:3] == "SIG" {
+		return name[3:]
+	}
+	return s.String()
+}

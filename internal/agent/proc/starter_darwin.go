@@ -1,0 +1,22 @@
+package proc
+
+import "os/exec"
+
+// rssUnit is that of ru_maxrss, in bytes.
+const rssUnit = 1
+
+// A Starter starts processes. launchd adopts their orphans.
+type Starter struct{}
+
+// NewStarter returns a Starter.
+func NewStarter() (*Starter, error) { return &Starter{}, nil }
+
+func (*Starter) start(cmd *exec.Cmd) error { return cmd.Start() }
+
+func (*Starter) ended(*exec.Cmd) {}
+
+// Run runs a command of the caller's own.
+func (*Starter) Run(cmd *exec.Cmd) error { return cmd.Run() }
+
+// Reap has nothing to do: launchd reaps.
+func (*Starter) Reap() error { return nil }

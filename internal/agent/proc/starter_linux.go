@@ -1,0 +1,94 @@
+package proc
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// rssUnit is that of ru_maxrss, in bytes.
+const rssUnit = 1024
+
+// A Starter starts processes and adopts their orphans, so that no tree is left
+// without a parent who knows it.
+type Starter struct {
+	mu    sync.Mutex // held while forking, so that Reap knows every child that it sees
+	known map[*exec.Cmd]bool
+}
+
+// NewStarter makes this process the reaper of everything below it.
+func NewStarter() (*Starter, error) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("become a reaper: %w", err)
+	}
+	return &Starter{known: map[*exec.Cmd]bool{}}, nil
+}
+
+func (s *Starter) start(cmd *exec.Cmd) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.known[cmd] = true
+	return nil
+}
+
+func (s *Starter) ended(cmd *exec.Cmd) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, cmd)
+}
+
+// Run runs a command of the caller's own, which Reap must know.
+func (s *Starter) Run(cmd *exec.Cmd) error {
+	if err := s.start(cmd); err != nil {
+		return err
+	}
+	defer s.ended(cmd)
+	return cmd.Wait()
+}
+
+// Reap takes adopted orphans that ended off the process table. When nothing
+// is under way it also kills those that live: nobody else knows them.
+func (s *Starter) Reap() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ours := map[int]bool{}
+	for cmd := range s.known {
+		ours[cmd.Process.Pid] = true
+	}
+	all, err := table()
+	if err != nil {
+		return fmt.Errorf("list processes: %w", err)
+	}
+	var errs []error
+	for _, e := range all {
+		if e.parent != os.Getpid() || ours[e.pid] {
+			continue
+		}
+		if !e.zombie {
+			if len(ours) == 0 {
+				errs = append(errs, ignoreGone(syscall.Kill(e.pid, syscall.SIGKILL)))
+			}
+			continue
+		}
+		_, err := syscall.Wait4(e.pid, nil, syscall.WNOHANG, nil)
+		if !errors.Is(err, syscall.ECHILD) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.EPERM) {
+		return nil
+	}
+	return err
+}
