@@ -12,8 +12,10 @@ import (
 
 	"outrigger.dev/outrigger/internal/cli/app"
 	"outrigger.dev/outrigger/internal/cli/config"
+	"outrigger.dev/outrigger/internal/cli/image"
 	"outrigger.dev/outrigger/internal/cli/term"
 	"outrigger.dev/outrigger/internal/cli/version"
+	"outrigger.dev/outrigger/internal/cli/vm"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/provider/local"
 )
@@ -73,6 +75,8 @@ itself failed, 126 and 127 as shells use them, 128+N for signal N.`,
 	a.Flags.Add(root.PersistentFlags())
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
+		vm.New(a),
+		image.New(a),
 		config.New(a),
 		version.New(a),
 	)

@@ -24,7 +24,7 @@ func Interruptible(ctx context.Context) (_ context.Context, stop func()) {
 		select {
 		case <-ctx.Done():
 		case s := <-signals:
-			cancel(fault.New(fault.Interrupted, "stopped by %s", s))
+			cancel(interrupted(s))
 		}
 	}()
 	return ctx, func() {
@@ -32,6 +32,14 @@ func Interruptible(ctx context.Context) (_ context.Context, stop func()) {
 		<-done
 		signal.Stop(signals)
 	}
+}
+
+func interrupted(s os.Signal) error {
+	f := fault.New(fault.Interrupted, "stopped: %s", s)
+	if n, ok := s.(syscall.Signal); ok {
+		f = f.WithExit(fault.ExitSignal + int(n))
+	}
+	return f
 }
 
 // Cause returns why ctx ended instead of err, where err only says that it did.

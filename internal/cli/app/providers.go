@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
 )
 
 // CompleteFlag lets the shell complete a flag of cmd.
@@ -17,10 +18,19 @@ func (a *App) CompleteFlag(cmd *cobra.Command, flag string, complete cobra.Compl
 
 // At names the provider in an error of its own, and keeps what the reader can do.
 func At(provider string, err error) error {
-	f := fault.New(fault.Of(err), "provider %s: %w", provider, err)
+	return about("provider "+provider, err)
+}
+
+// AtMachine names the machine in an error of its provider or of its own.
+func AtMachine(name machine.Name, err error) error {
+	return about("machine "+string(name), err)
+}
+
+func about(what string, err error) error {
+	f := fault.New(fault.Of(err), "%s: %w", what, err)
 	var inner *fault.Error
 	if errors.As(err, &inner) {
-		f.Detail, f.Remedy = inner.Detail, inner.Remedy
+		f.Detail, f.Remedy, f.Exit = inner.Detail, inner.Remedy, inner.Exit
 	}
 	return f
 }

@@ -25,8 +25,8 @@ import (
 //	exit      exit, signal               how the command ended
 //	error     kind, text, detail, remedy, exit   Outrigger itself failed
 type Event struct {
-	Time       time.Time  `json:"time"`
 	Event      string     `json:"event"`
+	Time       time.Time  `json:"time"`
 	Phase      Phase      `json:"phase,omitempty"`
 	Subject    string     `json:"subject,omitempty"`
 	Machine    string     `json:"machine,omitempty"`

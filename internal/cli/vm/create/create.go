@@ -18,6 +18,7 @@ import (
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/provider"
+	"outrigger.dev/outrigger/internal/wire"
 )
 
 // Options are the command's flags.
@@ -150,7 +151,7 @@ func ready(ctx context.Context, a *app.App, p provider.Provider, m machine.Machi
 	defer h.Close()
 	display.Done("")
 	display.Phase(progress.Deliver, string(m.Name))
-	if err := h.Call(ctx, "info", struct{}{}, nil); err != nil {
+	if err := h.Call(ctx, wire.MethodInfo, wire.InfoRequest{}, nil); err != nil {
 		return err
 	}
 	display.Done("")

@@ -23,7 +23,7 @@ left alone, and the exit code is 125.`,
 		Example: "  outrigger vm delete box",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return fault.New(fault.Usage, "%sNAME is missing", app.Where(cmd))
+				return app.Args("NAME")(cmd, args)
 			}
 			return nil
 		},

@@ -1,0 +1,85 @@
+// Package gc is outrigger gc: it removes what killed runs left.
+package gc
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"outrigger.dev/outrigger/internal/cli/app"
+	"outrigger.dev/outrigger/internal/cli/progress"
+	"outrigger.dev/outrigger/internal/cli/table"
+)
+
+// Options are the command's flags.
+type Options struct{ DryRun bool }
+
+// New returns the command.
+func New(a *app.App) *cobra.Command {
+	var o Options
+	cmd := &cobra.Command{
+		Use:   "gc",
+		Short: "Remove what killed runs left",
+		Long: `Remove what killed runs left: machines whose client is gone, machines whose time
+is over, machines of this installation that nobody remembers, temporary files in
+synced folders, and expired leases on machines that stay. What is in use is left
+alone, so it may run at any time, also beside itself.
+
+What could not be removed is named, the rest is done all the same, and the exit
+code is 125 then.`,
+		Example: `  outrigger gc
+  outrigger gc --dry-run --output json`,
+		Args: app.Args(),
+		RunE: app.Run(func(ctx context.Context, _ []string) error { return run(ctx, a, o) }),
+	}
+	cmd.Flags().BoolVarP(&o.DryRun, "dry-run", "n", false, "only say what would be removed")
+	return cmd
+}
+
+func run(ctx context.Context, a *app.App, o Options) error {
+	display := a.Display()
+	defer display.Close()
+	display.Phase(progress.Collect, "")
+	s := &sweeper{app: a, dryRun: o.DryRun}
+	err := s.sweep(ctx)
+	display.Close()
+	if a.JSON() {
+		return app.First(err, table.JSON(a.IO.Out, s.items))
+	}
+	for _, item := range s.items {
+		if _, perr := fmt.Fprintln(a.IO.Out, item.text()); perr != nil {
+			return app.First(err, perr)
+		}
+	}
+	return err
+}
+
+// An Item is one thing that was removed, or would be, under --output json.
+type Item struct {
+	Kind     string `json:"kind"` // one of the Kinds
+	Name     string `json:"name,omitempty"`
+	Provider string `json:"provider,omitempty"`
+	Why      string `json:"why"`
+	Count    int    `json:"count,omitempty"` // of things without names
+	DryRun   bool   `json:"dryRun,omitempty"`
+}
+
+// The kinds of what is left.
+const (
+	kindMachine   = "machine"
+	kindTempFiles = "temporary files"
+	kindWorkspace = "remembered folders"
+	kindLeases    = "leases"
+)
+
+func (i Item) text() string {
+	verb := "removed"
+	if i.DryRun {
+		verb = "would remove"
+	}
+	if i.Count > 0 {
+		return fmt.Sprintf("%s %d %s: %s", verb, i.Count, i.Kind, i.Why)
+	}
+	return fmt.Sprintf("%s %s %s on %s: %s", verb, i.Kind, i.Name, i.Provider, i.Why)
+}
