@@ -87,7 +87,7 @@ func (p *plain) say(what, text string) {
 }
 
 func warnTo(w io.Writer, text string) {
-	_, _ = fmt.Fprintf(w, "warning: %s\n", strings.Map(printable, text)) // as for say
+	_, _ = fmt.Fprintf(w, "warning: %s\n", strings.Map(printable, strings.TrimSpace(text))) // as for say
 }
 
 func asFault(err error) (*fault.Error, bool) {
