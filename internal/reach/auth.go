@@ -18,6 +18,7 @@ type ways struct {
 	auth   machine.Auth
 	keys   []namedKey
 	socket string
+	agent  agent.Agent
 	conn   io.Closer // to the SSH agent, open until the login is over
 	notes  []string  // what was tried, for the message
 	said   string    // the server's banner
@@ -71,17 +72,17 @@ func (w *ways) signers() ([]ssh.Signer, error) {
 	return append(signers, fromAgent...), nil
 }
 
-// agentSigners asks the SSH agent which keys it holds.
+// agentSigners asks the SSH agent which keys it holds. They sign through the
+// connection, which stays open.
 func (w *ways) agentSigners() ([]ssh.Signer, error) {
-	if w.conn != nil {
-		w.conn.Close()
+	if w.agent == nil {
+		conn, err := dialAgent(w.socket)
+		if err != nil {
+			return nil, err
+		}
+		w.conn, w.agent = conn, agent.NewClient(conn)
 	}
-	conn, err := dialAgent(w.socket)
-	if err != nil {
-		return nil, err
-	}
-	w.conn = conn
-	return agent.NewClient(conn).Signers()
+	return w.agent.Signers()
 }
 
 // answer answers a question that does not echo, if there is one only: that is

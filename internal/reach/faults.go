@@ -38,11 +38,11 @@ func dialFault(ctx context.Context, where string, limit time.Duration, err error
 
 // silentFault says why the other side never began to speak SSH.
 func silentFault(ctx context.Context, where string, quiet, limit time.Duration, err error) *fault.Error {
+	if errors.Is(err, errSilent) || errors.Is(context.Cause(ctx), errTooSlow) {
+		return fault.New(fault.Unreachable, "%s: %w for %v", where, errSilent, min(quiet, limit))
+	}
 	if f := contextFault(ctx, where, limit); f != nil {
 		return f
-	}
-	if errors.Is(err, errSilent) {
-		return fault.New(fault.Unreachable, "%s: %w for %v", where, errSilent, quiet)
 	}
 	if errors.Is(err, io.EOF) {
 		return fault.New(fault.Unreachable, "%s: closed the connection before SSH began: %w", where, err)

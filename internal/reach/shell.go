@@ -37,9 +37,10 @@ func (c *Client) Shell(ctx context.Context, spec ShellSpec) (exit int, err error
 		return 0, err
 	}
 	defer ch.Close()
+	// Told first, and cut off a little later: a command whose streams are closed
+	// while it cleans up dies of a broken pipe. Not every server passes signals on.
 	stop := context.AfterFunc(ctx, func() {
-		_, _ = ch.SendRequest("signal", false, ssh.Marshal(struct{ Name string }{"TERM"})) // not every server knows it
-		ch.Close()
+		_, _ = ch.SendRequest("signal", false, ssh.Marshal(struct{ Name string }{"TERM"}))
 	})
 	defer stop()
 	end := newEnding()
@@ -88,8 +89,8 @@ func (c *Client) Shell(ctx context.Context, spec ShellSpec) (exit int, err error
 	}
 }
 
-// closeGrace is how long a machine may take to confirm that a session is over.
-// After that, what still reads from it does so until the connection ends.
+// closeGrace is how long a command may take to end once it was told to. What
+// still reads from it after that does so until the machine confirms the close.
 const closeGrace = 2 * time.Second
 
 // begin asks for a terminal, the environment and the command.

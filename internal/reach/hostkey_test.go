@@ -1,0 +1,122 @@
+//go:build unix
+
+package reach_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh/knownhosts"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/reach"
+	"outrigger.dev/outrigger/test/sshd"
+)
+
+func TestHostKeys(t *testing.T) {
+	noLeaks(t)
+	ed, rsa, stranger := sshd.NewKey(t, "ed25519"), sshd.NewKey(t, "rsa"), sshd.NewKey(t, "ed25519")
+	ca, otherCA := sshd.NewKey(t, "ecdsa"), sshd.NewKey(t, "ecdsa")
+	plain := sshd.Start(t, sshd.Options{HostKeys: []*sshd.Key{ed, rsa}})
+	certified := sshd.Start(t, sshd.Options{HostKeys: []*sshd.Key{ed}, HostCA: ca})
+
+	for _, tt := range []struct {
+		name   string
+		server *sshd.Server
+		pinned []string
+		known  string // $HOST stands for how known_hosts names the server
+		kind   fault.Kind
+		says   []string
+		remedy []string
+	}{
+		{name: "the pinned key", server: plain, pinned: []string{ed.Line()}},
+		{name: "a pinned key that is not the server's favourite", server: plain, pinned: []string{rsa.Line()}},
+		{name: "a pinned key with a comment, and another one", server: plain, pinned: []string{stranger.Line(), ed.Line() + " root@mac"}},
+		{name: "another key than the pinned one", server: plain, pinned: []string{stranger.Line()},
+			kind: fault.HostKey, says: []string{ed.Fingerprint(), stranger.Fingerprint(), "was pinned"}, remedy: []string{"Nothing was sent", "rebuilt", ed.Line()}},
+		{name: "a pinned key of a type that the server has not", server: plain, pinned: []string{sshd.NewKey(t, "ecdsa").Line()},
+			kind: fault.HostKey, says: []string{"no host key of a known type", "ecdsa-sha2-nistp256", "ssh-ed25519"}, remedy: []string{"Nothing was sent"}},
+		{name: "a pinned key that is none", server: plain, pinned: []string{"ssh-ed25519 AAAAgarbage"},
+			kind: fault.Config, says: []string{"AAAAgarbage"}, remedy: []string{"hostKeys:"}},
+		{name: "a known key", server: plain, known: "$HOST " + ed.Line()},
+		{name: "a known key that is not the server's favourite", server: plain, known: "$HOST " + rsa.Line()},
+		{name: "a known key under a hashed name", server: plain, known: "$HASH " + ed.Line()},
+		{name: "a known key under a pattern", server: plain, known: "[127.0.0.*]:$PORT " + ed.Line()},
+		{name: "nothing known", server: plain, known: "",
+			kind: fault.HostKey, says: []string{ed.Fingerprint(), "is not known"}, remedy: []string{"Nothing was sent", fmt.Sprintf("hostKeys: [%q]", ed.Line())}},
+		{name: "a key known for another port", server: plain, known: "127.0.0.1 " + ed.Line(),
+			kind: fault.HostKey, says: []string{"is not known"}},
+		{name: "another key than the known one", server: plain, known: "$HOST " + stranger.Line(),
+			kind: fault.HostKey, says: []string{ed.Fingerprint(), stranger.Fingerprint(), "known_hosts:1"}, remedy: []string{"ssh-keygen -R '[127.0.0.1]:", ed.Line()}},
+		{name: "a key that is known and revoked", server: plain, known: "@revoked * " + ed.Line() + "\n$HOST " + ed.Line(),
+			kind: fault.HostKey, says: []string{"is revoked by", "known_hosts:1"}, remedy: []string{"Nothing was sent"}},
+		{name: "a certificate of a known authority", server: certified, known: "@cert-authority $HOST " + ca.Line()},
+		{name: "a certificate of a known authority, and other hosts' keys", server: certified, known: "elsewhere " + stranger.Line() + "\n@cert-authority $HOST " + ca.Line()},
+		{name: "a certificate of another authority", server: certified, known: "@cert-authority $HOST " + otherCA.Line(),
+			kind: fault.HostKey, says: []string{"host certificate"}, remedy: []string{"Nothing was sent"}},
+		{name: "a certificate of an authority for other hosts", server: certified, known: "@cert-authority *.example.com " + ca.Line(),
+			kind: fault.HostKey},
+		{name: "no certificate where one is wanted", server: plain, known: "@cert-authority $HOST " + ca.Line(),
+			kind: fault.HostKey},
+		{name: "a known_hosts file with a broken line", server: plain, known: "$HOST ssh-ed25519",
+			kind: fault.Config, says: []string{"known_hosts:1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ep := tt.server.Endpoint()
+			ep.HostKeys = tt.pinned
+			ep.KnownHosts = []string{filepath.Join(t.TempDir(), "absent"), knownHosts(t, ep, tt.known)}
+			c, err := reach.Dial(t.Context(), ep, reach.Options{})
+			if err == nil {
+				c.Close()
+			}
+			if fault.Of(err) != tt.kind {
+				t.Fatalf("kind %q, want %q: %v", fault.Of(err), tt.kind, err)
+			}
+			for _, s := range tt.says {
+				if !strings.Contains(err.Error(), s) {
+					t.Errorf("%q is missing in: %v", s, err)
+				}
+			}
+			for _, s := range tt.remedy {
+				if !strings.Contains(fault.Remedy(err), s) {
+					t.Errorf("%q is missing in the remedy: %s", s, fault.Remedy(err))
+				}
+			}
+		})
+	}
+}
+
+// knownHosts writes a known_hosts file.
+func knownHosts(t *testing.T, ep machine.Endpoint, lines string) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(ep.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := knownhosts.Normalize(ep.Address())
+	lines = strings.NewReplacer("$HOST", host, "$HASH", knownhosts.HashHostname(host), "$PORT", port).Replace(lines)
+	name := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(name, []byte(lines+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// A wrong host must not learn whom we wanted to be: the login begins after the check.
+func TestNothingIsSentToAWrongHost(t *testing.T) {
+	s := sshd.Start(t, sshd.Options{Lines: []string{"LogLevel DEBUG1"}})
+	ep := s.Endpoint()
+	ep.HostKeys = []string{sshd.NewKey(t, "ed25519").Line()}
+	if _, err := reach.Dial(t.Context(), ep, reach.Options{}); !fault.Is(err, fault.HostKey) {
+		t.Fatalf("got %v, want a fault of kind HostKey", err)
+	}
+	await(t, "the server has noticed", func() bool { return s.Connections() == 0 })
+	if log := s.Log(); strings.Contains(log, s.User) {
+		t.Errorf("the server knows the user:\n%s", log)
+	}
+}
