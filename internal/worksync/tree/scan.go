@@ -1,0 +1,159 @@
+package tree
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"outrigger.dev/outrigger/internal/worksync/ignore"
+)
+
+// MaxEntries bounds a tree, as read here and as told by the other side.
+const MaxEntries = 2 << 20
+
+// A Scanner walks a tree.
+type Scanner struct {
+	Ignore *ignore.Matcher
+	// Temp is called for each temporary file of a sync that was met, which is
+	// otherwise passed over. May be nil.
+	Temp func(at *Folder, name string) error
+	Now  func() time.Time // for stamps; nil is time.Now
+}
+
+// Scan visits all entries below root in walk order, with what the file system
+// says of them and without digests. An error of visit ends it.
+func (s Scanner) Scan(ctx context.Context, root *Folder, visit func(Node) error) error {
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	infos, err := root.list()
+	if err != nil {
+		return err
+	}
+	w := &walk{Scanner: s, ctx: ctx, visit: visit}
+	nodes, _, err := w.nodes(root, infos)
+	if err != nil {
+		return err
+	}
+	return w.walk(root, nodes)
+}
+
+// All scans and returns the whole list.
+func (s Scanner) All(ctx context.Context, root *Folder) ([]Node, error) {
+	var all []Node
+	err := s.Scan(ctx, root, func(n Node) error {
+		all = append(all, n)
+		return nil
+	})
+	return all, err
+}
+
+type walk struct {
+	Scanner
+	ctx   context.Context // of the one call of Scan that this walk is
+	visit func(Node) error
+	count int
+}
+
+// found is a node with what is needed to go into it.
+type found struct {
+	Node
+	info fs.FileInfo
+}
+
+// walk visits what is in a folder, which has been listed already, because a
+// folder's own node depends on what is in it.
+func (w *walk) walk(at *Folder, nodes []found) error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		if w.count++; w.count > MaxEntries {
+			return fmt.Errorf("more than %d files and folders", MaxEntries)
+		}
+		if n.Kind != Dir {
+			if err := w.visit(n.Node); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := w.enter(at, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walk) enter(at *Folder, n found) error {
+	sub, err := at.sub(n.info.Name(), n.info)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	infos, err := sub.list()
+	if err != nil {
+		return err
+	}
+	below, holds, err := w.nodes(sub, infos)
+	if err != nil {
+		return err
+	}
+	n.Holds = holds
+	if err := w.visit(n.Node); err != nil {
+		return err
+	}
+	return w.walk(sub, below)
+}
+
+// nodes makes nodes of a listing; holds tells whether anything was left out.
+func (w *walk) nodes(at *Folder, infos []fs.FileInfo) (nodes []found, holds bool, err error) {
+	now := w.Now()
+	nodes = make([]found, 0, len(infos))
+	for _, fi := range infos {
+		path := Join(at.Path, fi.Name())
+		if IsTemp(fi.Name()) {
+			if w.Temp == nil {
+				holds = true
+				continue
+			}
+			if err := w.Temp(at, fi.Name()); err != nil {
+				return nil, false, err
+			}
+			continue
+		}
+		if w.Ignore.Match(path, fi.IsDir()) {
+			holds = true
+			continue
+		}
+		e, err := entryOf(at, path, fi)
+		if err != nil {
+			return nil, false, err
+		}
+		if e.Kind == Special {
+			holds = true
+		}
+		nodes = append(nodes, found{Node{Entry: e, Stamp: StampOf(fi, now)}, fi})
+	}
+	return nodes, holds, nil
+}
+
+func entryOf(at *Folder, path string, fi fs.FileInfo) (Entry, error) {
+	e := Entry{Path: path}
+	switch fi.Mode().Type() {
+	case 0:
+		e.Kind, e.Mode, e.Size, e.MTime = File, modeOf(fi), fi.Size(), nanos(fi.ModTime())
+	case fs.ModeDir:
+		e.Kind, e.Mode = Dir, modeOf(fi)
+	case fs.ModeSymlink:
+		target, err := at.Readlink(fi.Name())
+		if err != nil {
+			return e, at.At("read link", fi.Name(), err)
+		}
+		e.Kind, e.Target = Link, filepath.ToSlash(target)
+	default:
+		e.Kind = Special
+	}
+	return e, nil
+}
