@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -75,18 +76,11 @@ func fill[T comparable](field *T, value T) {
 // Check tells what is wrong with c, as a fault of kind Config.
 func (c Config) Check() error {
 	c = c.Defaults()
-	for _, n := range []struct {
-		key             string
-		value, min, max int
-	}{
-		{"cpus", c.CPUs, 1, 255},
-		{"memoryMiB", c.MemoryMiB, minMemoryMiB, 1 << 22},
-		{"diskGiB", c.DiskGiB, minDiskGiB, 1 << 14},
-		{"max", c.Max, 1, 10000},
-	} {
-		if n.value < n.min || n.value > n.max {
-			return fault.New(fault.Config, "qemu: %s: %d is not in %d to %d", n.key, n.value, n.min, n.max)
-		}
+	if err := checkSize(c.CPUs, c.MemoryMiB); err != nil {
+		return fault.New(fault.Config, "qemu: %w", err)
+	}
+	if err := errors.Join(within("diskGiB", c.DiskGiB, minDiskGiB, 1<<14), within("max", c.Max, 1, 10000)); err != nil {
+		return fault.New(fault.Config, "qemu: %w", err)
 	}
 	if c.BootTimeout < time.Second {
 		return fault.New(fault.Config, "qemu: bootTimeout: %s is shorter than a second", c.BootTimeout)
@@ -113,6 +107,18 @@ const (
 	minMemoryMiB = 256
 	minDiskGiB   = 2
 )
+
+// checkSize tells whether a machine of that size can be.
+func checkSize(cpus, memoryMiB int) error {
+	return errors.Join(within("cpus", cpus, 1, 255), within("memoryMiB", memoryMiB, minMemoryMiB, 1<<22))
+}
+
+func within(key string, value, least, most int) error {
+	if value < least || value > most {
+		return fmt.Errorf("%s: %d is not in %d to %d", key, value, least, most)
+	}
+	return nil
+}
 
 // checkImageName keeps image names fit to be folder names.
 func checkImageName(name string) error {

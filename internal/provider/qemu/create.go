@@ -1,0 +1,346 @@
+package qemu
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/provider/qemu/guest"
+)
+
+// Create implements [provider.Provider]. It waits until the machine's SSH
+// server greets, because a guest that hangs while it boots must be started
+// again, and nobody else would.
+func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machine, error) {
+	arch, binary, err := p.emulator()
+	if err != nil {
+		return machine.Machine{}, err
+	}
+	if err := p.sweep(ctx); err != nil {
+		return machine.Machine{}, err
+	}
+	r, err := p.enter(ctx, spec)
+	if err != nil {
+		return machine.Machine{}, err
+	}
+	l, err := acquire(ctx, filepath.Join(p.machineDir(r.Name), lockFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return machine.Machine{}, fault.New(fault.ProviderDown, "%s: machine %s was deleted while it was made", p.name, r.Name)
+	}
+	if err != nil {
+		return machine.Machine{}, err
+	}
+	defer l.release()
+	// Another client may have made it while this one waited.
+	r, err = p.load(r.Name)
+	if err != nil {
+		return machine.Machine{}, err
+	}
+	if r.Phase == creating {
+		if r, err = p.bring(ctx, r, arch, binary); err != nil {
+			return machine.Machine{}, err
+		}
+	}
+	return p.describe(ctx, r)
+}
+
+// enter returns the record of the machine that spec asks for, which it makes
+// if there is none.
+func (p *Provider) enter(ctx context.Context, spec machine.Spec) (record, error) {
+	if _, err := machine.ParseName(string(spec.Name)); err != nil {
+		return record{}, fault.New(fault.ProviderRefused, "qemu: %w", err)
+	}
+	d, err := p.draft(ctx)
+	if err != nil {
+		return record{}, err
+	}
+	r, err := p.enterAs(ctx, spec, d)
+	return r, errors.Join(err, d.discard())
+}
+
+func (p *Provider) enterAs(ctx context.Context, spec machine.Spec, d draft) (record, error) {
+	l, err := p.hold(ctx)
+	if err != nil {
+		return record{}, err
+	}
+	defer l.release()
+	r, err := p.load(spec.Name)
+	if err == nil {
+		return r, p.mayContinue(r, spec)
+	}
+	if !fault.Is(err, fault.UnknownMachine) {
+		return record{}, err
+	}
+	names, err := entries(p.path(machinesDir))
+	if err != nil {
+		return record{}, err
+	}
+	if len(names) >= p.cfg.Max {
+		return record{}, fault.New(fault.NoCapacity, "%s: there are %d machines, max is %d", p.name, len(names), p.cfg.Max)
+	}
+	r = record{
+		Name: spec.Name, Owner: spec.Owner, Image: spec.Image, CPUs: spec.CPUs, MemoryMiB: spec.MemoryMiB,
+		Created: time.Now(), Expires: spec.Expires, Labels: spec.Labels, Phase: creating,
+	}
+	fill(&r.Image, p.cfg.Image)
+	fill(&r.CPUs, p.cfg.CPUs)
+	fill(&r.MemoryMiB, p.cfg.MemoryMiB)
+	if err := checkSize(r.CPUs, r.MemoryMiB); err != nil {
+		return record{}, fault.New(fault.ProviderRefused, "%s: machine %s: %w", p.name, r.Name, err)
+	}
+	img, err := p.image(r.Image)
+	if err != nil {
+		return record{}, err
+	}
+	r.Layers, r.Disk = img.Layers, img.Disk
+	if err := link(append([]string{kernelFile, initrdFile}, img.Layers...), p.path(imagesDir, img.Dir), d.dir); err != nil {
+		return record{}, err
+	}
+	if err := writeJSON(filepath.Join(d.dir, recordFile), r); err != nil {
+		return record{}, err
+	}
+	return r, d.publish(p.machineDir(r.Name))
+}
+
+// mayContinue tells whether a call for spec may have the machine that exists.
+func (p *Provider) mayContinue(r record, spec machine.Spec) error {
+	if r.Owner != spec.Owner {
+		return fault.New(fault.NameTaken, "%s: machine %s exists and belongs to %s, not to %s", p.name, r.Name, r.Owner, spec.Owner)
+	}
+	if r.Phase == deleting {
+		return fault.New(fault.NameTaken, "%s: machine %s is being deleted", p.name, r.Name)
+	}
+	return nil
+}
+
+const (
+	// bootTries is how often a guest is started before it is given up.
+	bootTries = 3
+	// silentPart is which part of the boot timeout a guest may print nothing.
+	silentPart = 3
+)
+
+// bring makes the machine of r run, whatever an earlier client left of it.
+func (p *Provider) bring(ctx context.Context, r record, arch architecture, binary string) (record, error) {
+	v := p.vmOf(r.Name)
+	if err := v.stop(ctx); err != nil {
+		return r, err
+	}
+	emulator, err := identify(binary)
+	if err != nil {
+		return r, err
+	}
+	accel, err := p.accel(ctx, arch, binary, emulator, v.dir)
+	if err != nil {
+		return r, err
+	}
+	s := start{
+		hardware: hardware{arch.machine, accel, r.CPUs, r.MemoryMiB, arch.console},
+		kernel:   v.path(kernelFile), initrd: v.path(initrdFile),
+		personality: v.path(personalityFile), isolated: p.cfg.Isolated,
+	}
+	tries := make([]attempt, 0, bootTries+1)
+	if p.cfg.Snapshot == SnapshotAuto {
+		saved, err := p.snapshotFor(ctx, binary, v, snapshot{Hardware: s.hardware, Disk: r.Disk, Emulator: emulator})
+		if err != nil {
+			p.log.Warn("no saved guest, booting instead", "machine", r.Name, "error", err)
+		} else {
+			tries = append(tries, attempt{start: s, from: &saved})
+		}
+	}
+	for range bootTries {
+		tries = append(tries, attempt{start: s})
+	}
+	for _, a := range tries {
+		if err := p.stillWanted(r.Name); err != nil {
+			return r, err
+		}
+		if r, err = p.attempt(ctx, v, r, binary, a); err == nil {
+			return r, nil
+		}
+		tail, _ := v.consoleTail(context.WithoutCancel(ctx), maxTail)
+		if e := v.stop(context.WithoutCancel(ctx)); e != nil {
+			return r, errors.Join(err, e)
+		}
+		if ctx.Err() != nil || fault.Of(err) != fault.Internal {
+			return r, err
+		}
+		p.log.Warn("machine did not start", "machine", r.Name, "resumed", a.from != nil, "error", err)
+		err = fault.New(fault.BootTimeout, "%s: machine %s: %w", p.name, r.Name, err).WithDetail(tail)
+	}
+	return r, err
+}
+
+// snapshotFor finds the saved guest that boots what the machine boots.
+func (p *Provider) snapshotFor(ctx context.Context, binary string, v vm, want snapshot) (snapshot, error) {
+	boot, err := bootKey(v.dir)
+	if err != nil {
+		return want, err
+	}
+	want.Boot = boot
+	return p.snapshot(ctx, binary, v.dir, want)
+}
+
+// An attempt is one way to start a machine.
+type attempt struct {
+	start
+	from *snapshot // nil: boot
+}
+
+// attempt makes the machine as if for the first time, with a disk that nobody
+// wrote to, and waits until its SSH server greets.
+func (p *Provider) attempt(ctx context.Context, v vm, r record, binary string, a attempt) (record, error) {
+	started := time.Now()
+	limit := p.cfg.BootTimeout
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not in %s", limit))
+	defer cancel()
+	if err := v.clear(r); err != nil {
+		return r, err
+	}
+	top := newLayer()
+	if err := addLayer(ctx, v.dir, r.Layers[len(r.Layers)-1], top); err != nil {
+		return r, err
+	}
+	a.disk = v.path(top)
+	hostKey, err := p.personify(v, r)
+	if err != nil {
+		return r, err
+	}
+	if a.from != nil {
+		a.resume, a.memory = true, memory{file: filepath.Join(a.from.dir, memoryFile), private: true}
+	}
+	if err := v.start(ctx, binary, a.args()); err != nil {
+		return r, err
+	}
+	m, err := v.monitor(ctx)
+	if err != nil {
+		return r, err
+	}
+	defer m.Close()
+	if a.from != nil {
+		if err := a.from.load(ctx, m); err != nil {
+			if ctx.Err() == nil {
+				err = errors.Join(err, a.from.markBroken())
+			}
+			return r, err
+		}
+	}
+	port, err := sshPort(ctx, m)
+	if err != nil {
+		return r, err
+	}
+	if err := v.awaitLine(ctx, m, guest.Up, limit/silentPart); err != nil {
+		return r, err
+	}
+	if err := awaitBanner(ctx, port); err != nil {
+		return r, err
+	}
+	r.Phase, r.Port, r.HostKey = ready, port, hostKey
+	if err := p.settle(ctx, r); err != nil {
+		return r, err
+	}
+	p.log.Info("machine started", "machine", r.Name, "resumed", a.from != nil, "accel", a.Accel, "took", time.Since(started))
+	return r, nil
+}
+
+// settle stores that the machine is there, unless somebody deletes it.
+func (p *Provider) settle(ctx context.Context, r record) error {
+	l, err := p.hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	if err := p.stillWanted(r.Name); err != nil {
+		return err
+	}
+	return p.store(r)
+}
+
+func (p *Provider) stillWanted(name machine.Name) error {
+	r, err := p.load(name)
+	if err == nil && r.Phase == deleting {
+		return fault.New(fault.ProviderDown, "%s: machine %s was deleted while it was made", p.name, name)
+	}
+	return err
+}
+
+// clear removes what an earlier attempt made.
+func (v vm) clear(r record) error {
+	keep := map[string]bool{recordFile: true, lockFile: true, aliveFile: true, kernelFile: true, initrdFile: true}
+	for _, layer := range r.Layers {
+		keep[layer] = true
+	}
+	names, err := entries(v.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if keep[name] {
+			continue
+		}
+		if err := os.Remove(v.path(name)); err != nil {
+			return localFile(err)
+		}
+	}
+	return nil
+}
+
+// personify writes the machine's personality and our key to it, and returns
+// its host key.
+func (p *Provider) personify(v vm, r record) (hostKey string, err error) {
+	hostPublic, host, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return "", fault.New(fault.Internal, "qemu: host key: %w", err)
+	}
+	loginPublic, login, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return "", fault.New(fault.Internal, "qemu: login key: %w", err)
+	}
+	block, err := ssh.MarshalPrivateKey(login, string(r.Name))
+	if err != nil {
+		return "", fault.New(fault.Internal, "qemu: login key: %w", err)
+	}
+	if err := os.WriteFile(v.path(loginFile), pem.EncodeToMemory(block), 0o600); err != nil {
+		return "", localFile(err)
+	}
+	who := guest.Personality{HostName: string(r.Name), Now: time.Now()}
+	_, _ = rand.Read(who.Seed[:]) // crypto/rand.Read never fails: it crashes the program instead
+	_, _ = rand.Read(who.MAC[:])
+	who.MAC[0] = who.MAC[0]&^1 | 2 // one machine's, given by nobody
+	var id [16]byte
+	_, _ = rand.Read(id[:])
+	who.Files = []guest.File{
+		{Path: guest.HostKeyPath, Mode: 0o600, Content: guest.HostKey(host)},
+		{Path: "/root/.ssh/authorized_keys", Mode: 0o600, Content: []byte(authorized(loginPublic))},
+		{Path: "/etc/machine-id", Mode: 0o444, Content: fmt.Appendf(nil, "%x\n", id)},
+		{Path: "/etc/hostname", Mode: 0o644, Content: []byte(r.Name + "\n")},
+		{Path: "/etc/hosts", Mode: 0o644, Content: fmt.Appendf(nil, "127.0.0.1 localhost\n127.0.1.1 %s\n::1 localhost\n", r.Name)},
+		{Path: "/etc/resolv.conf", Mode: 0o644, Content: []byte("nameserver 10.0.2.3\n")},
+	}
+	disk, err := who.Encode()
+	if err != nil {
+		return "", fault.New(fault.Internal, "qemu: %w", err)
+	}
+	return authorized(hostPublic), localFile(os.WriteFile(v.path(personalityFile), disk, 0o600))
+}
+
+// authorized returns key in the format of authorized_keys.
+func authorized(key ed25519.PublicKey) string {
+	public, err := ssh.NewPublicKey(key)
+	if err != nil {
+		panic(err) // no ed25519 key is refused
+	}
+	b := ssh.MarshalAuthorizedKey(public)
+	return string(b[:len(b)-1])
+}

@@ -1,0 +1,72 @@
+package qemu
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// unsupported is nil where the provider can run.
+func unsupported() error { return nil }
+
+// holders returns the QEMU processes that have path open, as handles that
+// cannot come to mean another process. This process and others of Outrigger,
+// which open the file to ask for its lock, are not among them.
+func holders(path string) ([]*os.Process, error) {
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	var found []*os.Process
+	for _, dir := range dirs {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || !holds(pid, path) {
+			continue
+		}
+		// The handle first, then the look: what is true now is true of the handle.
+		p, err := os.FindProcess(pid)
+		if err == nil && holds(pid, path) {
+			found = append(found, p)
+		}
+	}
+	return found, nil
+}
+
+// holds tells whether a process was started with our mark for path and has it
+// open. Processes that end meanwhile, or are another user's, are not ours.
+func holds(pid int, path string) bool {
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || !bytes.Contains(args, []byte("\x00"+markOf(path)+"\x00")) {
+		return false
+	}
+	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		return false
+	}
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err == nil && to == path {
+			return true
+		}
+	}
+	return false
+}
+
+// detached makes a child the head of its own session.
+func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
+
+// dialIn connects to a socket in dir. A socket's path is limited to 108 bytes,
+// which a state folder may exceed: the way over /proc is always short.
+func dialIn(ctx context.Context, dir, name string) (net.Conn, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), name))
+}

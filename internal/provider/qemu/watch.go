@@ -1,0 +1,117 @@
+package qemu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"outrigger.dev/outrigger/internal/provider/qemu/qmp"
+)
+
+// watchPoll is how often a starting guest is looked at: a hundredth of the
+// fastest start.
+const watchPoll = 5 * time.Millisecond
+
+// statusEvery is how many looks at the console one look at the guest's status
+// comes with.
+const statusEvery = 50
+
+// awaitLine waits until the guest printed line on its console. It gives up
+// when the guest ends, or prints nothing at all within silence: a guest was
+// seen to spin for ever before its first output, and started again it booted.
+func (v vm) awaitLine(ctx context.Context, m *qmp.Conn, line string, silence time.Duration) error {
+	started := time.Now()
+	var said strings.Builder
+	for look := 0; ; look++ {
+		more, err := v.drainConsole(ctx, m)
+		if err != nil {
+			return err
+		}
+		said.WriteString(more)
+		if strings.Contains(said.String(), line) {
+			return nil
+		}
+		if said.Len() == 0 && time.Since(started) > silence {
+			return fmt.Errorf("the guest printed nothing in %s", silence)
+		}
+		if look%statusEvery == 0 {
+			var now struct{ Status string }
+			if err := m.Do(ctx, "query-status", nil, &now); err != nil {
+				return err
+			}
+			if now.Status == "shutdown" {
+				return errors.New("the guest ended itself")
+			}
+		}
+		if err := pause(ctx, watchPoll); err != nil {
+			return fmt.Errorf("the guest did not print %q: %w", line, err)
+		}
+	}
+}
+
+// sshPort asks QEMU which port of this computer leads to the guest's SSH.
+func sshPort(ctx context.Context, m *qmp.Conn) (int, error) {
+	var text string
+	if err := m.Do(ctx, "human-monitor-command", map[string]any{"command-line": "info usernet"}, &text); err != nil {
+		return 0, err
+	}
+	return parsePort(text)
+}
+
+// parsePort finds the forwarded port in a line such as
+//
+//	TCP[HOST_FORWARD]  12       127.0.0.1 36245       10.0.2.15    22     0     0
+func parsePort(usernet string) (int, error) {
+	for line := range strings.Lines(usernet) {
+		f := strings.Fields(line)
+		if len(f) < 6 || f[0] != "TCP[HOST_FORWARD]" || f[5] != "22" {
+			continue
+		}
+		if port, err := strconv.Atoi(f[3]); err == nil && port > 0 && port < 1<<16 {
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no forwarded port among what QEMU says of its network:\n%s", usernet)
+}
+
+// bannerWait bounds one connection that is accepted by QEMU, not by the guest:
+// QEMU accepts connections before anything listens in the guest.
+const bannerWait = 2 * time.Second
+
+// awaitBanner waits until an SSH server greets on the port.
+func awaitBanner(ctx context.Context, port int) error {
+	for {
+		err := banner(ctx, port)
+		if err == nil {
+			return nil
+		}
+		if e := pause(ctx, watchPoll); e != nil {
+			return fmt.Errorf("no SSH server answered: %w (%w)", e, err)
+		}
+	}
+}
+
+func banner(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeout(ctx, bannerWait)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	got := make([]byte, len("SSH-"))
+	if _, err := io.ReadFull(conn, got); err != nil {
+		return err
+	}
+	if string(got) != "SSH-" {
+		return fmt.Errorf("greeted with %q", got)
+	}
+	return nil
+}
