@@ -80,5 +80,8 @@ itself failed, 126 and 127 as shells use them, 128+N for signal N.`,
 		config.New(a),
 		version.New(a),
 	)
+	root.SetUsageTemplate(usageTemplate(root))
+	root.SetHelpCommand(helpCommand(root))
+	completion(root)
 	return app.Group(root)
 }

@@ -25,7 +25,10 @@ func flagError(cmd *cobra.Command, err error) error {
 		name := unknown.GetSpecifiedName()
 		return fault.New(fault.Usage, "%sunknown flag --%s%s", app.Where(cmd), name, similarFlag(cmd, name))
 	case errors.As(err, &value):
-		cause := strings.TrimPrefix(errors.Unwrap(value).Error(), "time: ")
+		cause := errors.Unwrap(value).Error()
+		if value.GetFlag().Value.Type() == "duration" {
+			cause = "want a duration such as 90s or 8h"
+		}
 		return fault.New(fault.Usage, "%s--%s %q: %s", app.Where(cmd), value.GetFlag().Name, value.GetValue(), cause)
 	case errors.As(err, &missing):
 		return fault.New(fault.Usage, "%s--%s wants a value", app.Where(cmd), missing.GetSpecifiedName())
@@ -45,4 +48,37 @@ func similarFlag(cmd *cobra.Command, name string) string {
 		return "" // --help shows them better
 	}
 	return hint
+}
+
+// usageTemplate is cobra's, less the line "outrigger vm [flags]" for a command
+// that only holds others.
+func usageTemplate(cmd *cobra.Command) string {
+	return strings.Replace(cmd.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1)
+}
+
+// helpCommand is cobra's, but for a topic that it does not know.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return fault.New(fault.Usage, "help: no command is called %q", strings.Join(args, " "))
+			}
+			return cmd.Help()
+		},
+	}
+}
+
+// completion is cobra's command for it, which should not take a shell that it
+// does not know for a wish for help.
+func completion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Example = "  source <(outrigger completion bash)"
+			app.Group(cmd)
+		}
+	}
 }

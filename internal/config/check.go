@@ -92,7 +92,7 @@ func (c *Config) checkSSH(path strict.Path, ssh *sshhost.Config) {
 }
 
 func (c *Config) checkLogin(path strict.Path, l *sshhost.Login) {
-	if l.Address == "" {
+	if l.Address == "" && c.clean(path) {
 		c.doc.Report(path, "has no address")
 	}
 	if l.Port < 0 || l.Port > 65535 {

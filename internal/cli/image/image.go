@@ -17,7 +17,8 @@ func New(a *app.App) *cobra.Command {
 		Use:   "image",
 		Short: "Make and delete what machines are made from",
 		Example: `  outrigger image build --on qemu
-  outrigger vm create --on qemu --name box && outrigger vm shell box -- apt-get install -y clang
+  outrigger vm create --on qemu --name box
+  outrigger vm shell box -- apt-get install -y clang
   outrigger image save box clang
   outrigger run --on qemu --image clang -- make`,
 	}
