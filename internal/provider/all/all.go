@@ -7,6 +7,7 @@ import (
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/provider"
 	"outrigger.dev/outrigger/internal/provider/local"
+	"outrigger.dev/outrigger/internal/provider/qemu"
 	"outrigger.dev/outrigger/internal/provider/sshhost"
 	"outrigger.dev/outrigger/internal/reach/deliver"
 )
@@ -24,6 +25,8 @@ func Open(name string, config any, place Place) (provider.Provider, error) {
 	switch c := config.(type) {
 	case local.Config:
 		return local.New(name, c, place.State, nil, place.Log)
+	case qemu.Config:
+		return qemu.New(name, c, place.State, place.Log)
 	case sshhost.Config:
 		return sshhost.New(name, c, place.Agents, place.Log)
 	}

@@ -41,7 +41,7 @@ func (p *Provider) List(ctx context.Context, owner machine.Owner) ([]machine.Mac
 	}
 	var all []machine.Machine
 	for _, r := range records {
-		if owner != "" && r.Owner != owner {
+		if r.Provider != p.name || (owner != "" && r.Owner != owner) {
 			continue
 		}
 		m, err := p.describe(ctx, r)
@@ -56,7 +56,7 @@ func (p *Provider) List(ctx context.Context, owner machine.Owner) ([]machine.Mac
 	return all, nil
 }
 
-// records reads those of all machines.
+// records reads those of all machines, also of other providers.
 func (p *Provider) records() ([]record, error) {
 	names, err := entries(p.path(machinesDir))
 	if err != nil {
@@ -64,7 +64,7 @@ func (p *Provider) records() ([]record, error) {
 	}
 	var all []record
 	for _, name := range names {
-		r, err := p.load(machine.Name(name))
+		r, err := p.loadAny(machine.Name(name))
 		if fault.Is(err, fault.UnknownMachine) {
 			continue // deleted meanwhile
 		}

@@ -26,6 +26,7 @@ const (
 // whether it runs, is not in it.
 type record struct {
 	Name      machine.Name      `json:"name"`
+	Provider  string            `json:"provider"`
 	Owner     machine.Owner     `json:"owner"`
 	Image     string            `json:"image"`
 	CPUs      int               `json:"cpus"`
@@ -45,8 +46,17 @@ func (p *Provider) machineDir(name machine.Name) string { return p.path(machines
 
 func (p *Provider) vmOf(name machine.Name) vm { return vm{p.machineDir(name), p.log} }
 
-// load reads a machine's record; a fault of kind UnknownMachine if there is none.
+// load reads a machine's record; a fault of kind UnknownMachine if there is
+// none, or it is another provider's.
 func (p *Provider) load(name machine.Name) (record, error) {
+	r, err := p.loadAny(name)
+	if err == nil && r.Provider != p.name {
+		return record{}, fault.New(fault.UnknownMachine, "%s: no machine %s, but provider %s has one", p.name, name, r.Provider)
+	}
+	return r, err
+}
+
+func (p *Provider) loadAny(name machine.Name) (record, error) {
 	var r record
 	if _, err := machine.ParseName(string(name)); err != nil {
 		return r, fault.New(fault.UnknownMachine, "qemu: %w", err)
