@@ -104,7 +104,7 @@ func flags(set *pflag.FlagSet) string {
 		if f.Shorthand != "" {
 			name = "`-" + f.Shorthand + "`, " + name
 		}
-		if value != "" {
+		if value != "" && f.Value.Type() != "count" {
 			name += " " + value
 		}
 		fmt.Fprintf(&b, "| %s` | %s |\n", name, strings.ReplaceAll(usage, "|", "\\|"))
