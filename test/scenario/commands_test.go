@@ -27,6 +27,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"sshd":         server,
 	"proxy":        proxyCmd,
 	"expand":       expand,
+	"disk":         disk,
 	"same":         same,
 	"nothing-left": nothingLeft,
 }

@@ -31,6 +31,10 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(bin)
+	if err := os.Chmod(bin, 0o755); err != nil { // some scripts are somebody else for a while
+		fmt.Fprintln(os.Stderr, "scenario:", err)
+		return 1
+	}
 	if err := build(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "scenario:", err)
 		return 1
