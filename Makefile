@@ -40,7 +40,7 @@ try: build ## build a real C project on a machine and bring the result back (ON=
 # The real parts that tests run against. Without them a test is skipped, and in CI that is a failure.
 TEST_PACKAGES := gcc libc6-dev make openssh-client openssh-server rsync \
 	qemu-system-x86 qemu-utils e2fsprogs busybox-static dropbear-bin cpio lz4 \
-	iproute2 socat binutils-mingw-w64-x86-64 wine64
+	dosfstools git iproute2 socat binutils-mingw-w64-x86-64 wine64
 
 .PHONY: test
 test: go ## all tests that need no cluster
