@@ -391,3 +391,43 @@ func FuzzUnpack(f *testing.F) {
 		}
 	})
 }
+
+func TestWhatCannotBeCarriedIsNamed(t *testing.T) {
+	src, dst := t.TempDir(), t.TempDir()
+	write(t, src, "tree/", "tree/file")
+	ln, err := net.Listen("unix", filepath.Join(src, "tree", "sock"))
+	if err != nil {
+		t.Skipf("no sockets in folders here: %v", err)
+	}
+	defer ln.Close()
+	var buf bytes.Buffer
+	r, err := parcel.Pack(t.Context(), &buf, filepath.Join(src, "tree"), parcel.Options{Side: fault.LocalFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"tree/sock: is a socket"}, r.Skipped); diff != "" {
+		t.Errorf("skipped (-want +got):\n%s", diff)
+	}
+	if _, err := parcel.Unpack(t.Context(), &buf, dst, parcel.Options{}); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dst, "tree", "file")); err != nil {
+		t.Error(err)
+	}
+	if _, err := parcel.Pack(t.Context(), io.Discard, filepath.Join(src, "tree", "sock"), parcel.Options{Side: fault.LocalFile}); !fault.Is(err, fault.LocalFile) {
+		t.Errorf("a socket alone: %v, want a LocalFile fault", err)
+	}
+}
+
+func TestACancelledCopyEnds(t *testing.T) {
+	src := t.TempDir()
+	write(t, src, "tree/", "tree/file")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := parcel.Pack(ctx, io.Discard, src, parcel.Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Pack: %v", err)
+	}
+	if _, err := parcel.Unpack(ctx, bytes.NewReader(hostile(t, entry{tar.TypeReg, "a", ""})), t.TempDir(), parcel.Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Unpack: %v", err)
+	}
+}

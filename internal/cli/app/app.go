@@ -30,6 +30,7 @@ type App struct {
 	ledger func() (*ledger.Ledger, error)
 	log    func() *slog.Logger
 	opened map[string]provider.Provider
+	shown  progress.Reporter // the last display that was handed out
 }
 
 // New returns the App of one call.
@@ -99,13 +100,15 @@ func (a *App) newLog() *slog.Logger {
 // Reporter returns the progress display of a command whose standard output is
 // events under --output json. The caller closes it.
 func (a *App) Reporter() progress.Reporter {
-	return progress.New(a.IO, progress.Options{Quiet: a.Flags.Quiet, Plain: a.Flags.Verbose > 0, JSON: a.JSON()})
+	a.shown = progress.New(a.IO, progress.Options{Quiet: a.Flags.Quiet, Plain: a.Flags.Verbose > 0, JSON: a.JSON()})
+	return a.shown
 }
 
 // Display returns the progress display of a command that prints a result:
 // nothing of it goes to standard output. The caller closes it.
 func (a *App) Display() progress.Reporter {
-	return progress.New(a.IO, progress.Options{Quiet: a.Flags.Quiet || a.JSON(), Plain: a.Flags.Verbose > 0})
+	a.shown = progress.New(a.IO, progress.Options{Quiet: a.Flags.Quiet || a.JSON(), Plain: a.Flags.Verbose > 0})
+	return a.shown
 }
 
 // Provider opens the provider called name, the default one for "", once.
@@ -141,11 +144,13 @@ func (a *App) Provider(ctx context.Context, name string) (string, provider.Provi
 	return name, p, nil
 }
 
-// Warn tells of something that is not an error.
+// Warn tells of something that is not an error, without spoiling a display.
 func (a *App) Warn(text string) {
-	r := progress.New(a.IO, progress.Options{Quiet: true}) // it shows warnings and nothing else
+	r := a.shown
+	if r == nil {
+		r = progress.New(a.IO, progress.Options{Quiet: true}) // it shows warnings and nothing else
+	}
 	r.Warn(text)
-	r.Close()
 }
 
 // Machine finds a machine that this installation made to stay, or that a run of it

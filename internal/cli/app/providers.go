@@ -17,16 +17,16 @@ func (a *App) CompleteFlag(cmd *cobra.Command, flag string, complete cobra.Compl
 }
 
 // At names the provider in an error of its own, and keeps what the reader can do.
-func At(provider string, err error) error {
+func At(provider string, err error) *fault.Error {
 	return about("provider "+provider, err)
 }
 
 // AtMachine names the machine in an error of its provider or of its own.
-func AtMachine(name machine.Name, err error) error {
+func AtMachine(name machine.Name, err error) *fault.Error {
 	return about("machine "+string(name), err)
 }
 
-func about(what string, err error) error {
+func about(what string, err error) *fault.Error {
 	f := fault.New(fault.Of(err), "%s: %w", what, err)
 	var inner *fault.Error
 	if errors.As(err, &inner) {

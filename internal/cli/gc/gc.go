@@ -33,7 +33,7 @@ code is 125 then.`,
 		Args: app.Args(),
 		RunE: app.Run(func(ctx context.Context, _ []string) error { return run(ctx, a, o) }),
 	}
-	cmd.Flags().BoolVarP(&o.DryRun, "dry-run", "n", false, "only say what would be removed")
+	cmd.Flags().BoolVarP(&o.DryRun, "dry-run", "n", false, "only say which machines and leases would be removed")
 	return cmd
 }
 

@@ -86,9 +86,18 @@ func (s *sweeper) record(ctx context.Context, l *ledger.Ledger, rec ledger.Recor
 	}
 	_, p, err := s.app.Provider(ctx, rec.Provider)
 	if err != nil {
-		return errors.Join(app.AtMachine(rec.Name, err), entry.Release())
+		return errors.Join(lost(rec, err), entry.Release())
 	}
 	return s.remove(ctx, entry, p, why)
+}
+
+// lost says what to do about a machine whose provider cannot be asked.
+func lost(rec ledger.Record, err error) error {
+	f := app.AtMachine(rec.Name, err)
+	if fault.Is(err, fault.UnknownProvider) {
+		f = f.WithRemedy("Configure provider %s again, so that its machine can be deleted.", rec.Provider)
+	}
+	return f
 }
 
 // remove deletes the machine, then its record.
