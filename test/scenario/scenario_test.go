@@ -6,13 +6,13 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"outrigger.dev/outrigger/test/program"
 )
 
 // limit is how long all scripts together may take: a script that hangs shows
@@ -35,25 +35,11 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "scenario:", err)
 		return 1
 	}
-	if err := build(context.Background()); err != nil {
+	if err := program.Build(context.Background(), bin); err != nil {
 		fmt.Fprintln(os.Stderr, "scenario:", err)
 		return 1
 	}
 	return m.Run()
-}
-
-// build does what `make build` does, for the platform of the scripts' machines.
-func build(ctx context.Context) error {
-	agent := fmt.Sprintf("agents/outrigger-agent-%s-%s", runtime.GOOS, runtime.GOARCH)
-	for _, b := range [][2]string{{"outrigger", "./cmd/outrigger"}, {agent, "./cmd/agent"}} {
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(bin, b[0]), b[1])
-		cmd.Dir = "../.."
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", b[1], err, out)
-		}
-	}
-	return nil
 }
 
 func TestScripts(t *testing.T) {
