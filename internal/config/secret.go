@@ -122,12 +122,14 @@ func (s Secrets) fromCommand(ctx context.Context, argv []string, dir string) (ma
 	return secretOf(out.buf.Bytes(), "passwordCommand: "+argv[0])
 }
 
-// secretOf takes the line end off that every editor and echo adds.
+// secretOf is the first line of b: password stores keep notes below it, and
+// every editor ends it with a line break.
 func secretOf(b []byte, source string) (machine.Secret, error) {
 	if len(b) > maxSecret {
 		return machine.Secret{}, fault.New(fault.Config, "%s: gave more than %d bytes", source, maxSecret)
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	text, _, _ := strings.Cut(string(b), "\n")
+	text = strings.TrimSuffix(text, "\r")
 	if text == "" {
 		return machine.Secret{}, fault.New(fault.Config, "%s: gave nothing", source)
 	}

@@ -22,7 +22,7 @@ import (
 
 const hosts = "providers: {x: {ssh: {hosts: [{address: a, %s}]}}}"
 
-func resolve(t *testing.T, ctx context.Context, dir, key string, s config.Secrets) (sshhost.Config, error) {
+func resolve(ctx context.Context, t *testing.T, dir, key string, s config.Secrets) (sshhost.Config, error) {
 	t.Helper()
 	c, err := config.Parse(filepath.Join(dir, "c.yaml"), fmt.Appendf(nil, hosts, key), dir)
 	if err != nil {
@@ -37,7 +37,7 @@ func resolve(t *testing.T, ctx context.Context, dir, key string, s config.Secret
 
 func TestSecretsComeFromFileEnvironmentOrCommand(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "pw"), []byte("from file \n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "pw"), []byte("from file \r\nuser: me\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := config.Secrets{
@@ -51,7 +51,7 @@ func TestSecretsComeFromFileEnvironmentOrCommand(t *testing.T) {
 		`passwordCommand: [sh, -c, 'echo from $WORD in $(basename "$PWD")']`: "from command in " + filepath.Base(dir),
 		"agent: true": "",
 	} {
-		got, err := resolve(t, t.Context(), dir, key, s)
+		got, err := resolve(t.Context(), t, dir, key, s)
 		if err != nil {
 			t.Errorf("%s: %v", key, err)
 			continue
@@ -77,7 +77,7 @@ func TestSecretsThatAreNotThere(t *testing.T) {
 		"passwordCommand: [sh, -c, 'head -c 70000 /dev/zero']":  "more than 65536 bytes",
 		"passwordCommand: [sh, -c, 'read x && echo got input']": "exit status 1",
 	} {
-		_, err := resolve(t, t.Context(), dir, key, s)
+		_, err := resolve(t.Context(), t, dir, key, s)
 		if !fault.Is(err, fault.Config) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: got %v, want a Config fault with %q and without the secret", key, err, want)
 		}
@@ -86,7 +86,7 @@ func TestSecretsThatAreNotThere(t *testing.T) {
 
 func TestSecretCommandHasALimit(t *testing.T) {
 	s := config.Secrets{Environ: os.Environ(), Timeout: 50 * time.Millisecond}
-	_, err := resolve(t, t.Context(), t.TempDir(), `passwordCommand: [sleep, "600"]`, s)
+	_, err := resolve(t.Context(), t, t.TempDir(), `passwordCommand: [sleep, "600"]`, s)
 	if !fault.Is(err, fault.Config) || !strings.Contains(err.Error(), "no answer within 50ms") {
 		t.Errorf("got %v, want a Config fault about the limit", err)
 	}
@@ -99,7 +99,7 @@ func TestSecretCommandEndsWithTheContext(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		_, err := resolve(t, ctx, dir, `passwordCommand: [sh, -c, 'sleep 600 & echo $! > tmp; mv tmp pid; wait']`, config.Secrets{Environ: os.Environ()})
+		_, err := resolve(ctx, t, dir, `passwordCommand: [sh, -c, 'sleep 600 & echo $! > tmp; mv tmp pid; wait']`, config.Secrets{Environ: os.Environ()})
 		done <- err
 	}()
 	var pid int
@@ -120,7 +120,7 @@ func TestSecretCommandEndsWithTheContext(t *testing.T) {
 // until looks for a fact until it is there.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !is(); <-time.After(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited 30 s for %s", what)
 		}
@@ -134,7 +134,7 @@ func TestASecretThatOthersCanReadIsWarnedOf(t *testing.T) {
 	}
 	var warned []string
 	s := config.Secrets{Warn: func(text string) { warned = append(warned, text) }}
-	if _, err := resolve(t, t.Context(), dir, "passwordFile: pw", s); err != nil {
+	if _, err := resolve(t.Context(), t, dir, "passwordFile: pw", s); err != nil {
 		t.Fatal(err)
 	}
 	if len(warned) != 1 || !strings.Contains(warned[0], "mode 0644 lets others read it") {

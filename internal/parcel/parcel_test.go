@@ -173,8 +173,8 @@ type entry struct {
 	name, link string
 }
 
-func hostile(t testing.TB, entries ...entry) []byte {
-	t.Helper()
+func hostile(tb testing.TB, entries ...entry) []byte {
+	tb.Helper()
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
 	for _, e := range entries {
@@ -183,16 +183,16 @@ func hostile(t testing.TB, entries ...entry) []byte {
 			h.Size = 4
 		}
 		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if e.kind == tar.TypeReg {
 			if _, err := io.WriteString(w, "evil"); err != nil {
-				t.Fatal(err)
+				tb.Fatal(err)
 			}
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return buf.Bytes()
 }

@@ -150,7 +150,7 @@ func send(ctx context.Context, conn *wire.Conn, name string, o Options) (sending
 }
 
 type frameWriter struct {
-	ctx    context.Context // of the one call that writes
+	ctx    context.Context //nolint:containedctx // of the one call that writes
 	conn   *wire.Conn
 	broken error // of the connection
 }

@@ -73,10 +73,11 @@ func (s *sweeper) record(ctx context.Context, l *ledger.Ledger, rec ledger.Recor
 		return nil
 	}
 	entry, err := l.Hold(rec.Name, false)
-	if fault.Is(err, fault.Busy) || fault.Is(err, fault.UnknownMachine) {
-		return nil // in use, or given back since the list was read
-	}
-	if err != nil {
+	switch fault.Of(err) {
+	case "":
+	case fault.Busy, fault.UnknownMachine:
+		return nil //nolint:nilerr // in use, or given back since the list was read
+	default:
 		return err
 	}
 	rec = entry.Record()

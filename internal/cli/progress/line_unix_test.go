@@ -66,7 +66,7 @@ func (s *screen) await(t *testing.T, what string) {
 
 func (s *screen) until(t *testing.T, what string, shows func(text string) bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !shows(s.text()); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !shows(s.text()); <-time.After(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no %q on the screen: %q", what, s.text())
 		}

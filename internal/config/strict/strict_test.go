@@ -74,7 +74,7 @@ func TestDecodeNamesMistakes(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"an empty file is fine", "", ""},
 		{"only a comment is fine", "# nothing\n", ""},
-		{"a mistyped key", "nmae: x\n", `1:1: unknown key "nmae", did you mean "name"?`},
+		{"a mistyped key", "anme: x\n", `1:1: unknown key "anme", did you mean "name"?`},
 		{"a key in another case", "hosts:\n  - Port: 1\n", `2:5: unknown key "Port", did you mean "port"?`},
 		{"a key like nothing known", "by:\n  x:\n    quux: 1\n", `3:5: unknown key "quux", known here: address, port`},
 		{"a hidden field is no key", "hidden: x\n", `1:1: unknown key "hidden", known here: by, env, extra, hosts, limit, list, maybe, name, on, ratio`},
@@ -95,7 +95,7 @@ func TestDecodeNamesMistakes(t *testing.T) {
 		{"a second document", "name: a\n---\nname: b\n", `3:1: a second document starts here, want one`},
 		{"not a mapping at all", "hello\n", `1:1: found the text "hello", want keys and values`},
 		{"a secret in the wrong place is cut", "on: -----BEGIN OPENSSH PRIVATE KEY-----\n", `1:5: found the text "-----BEGIN OPENSSH P…", want true or false`},
-		{"several at once, in their order", "nmae: x\nlimit: 5\nlist: 3\n", `1:1: unknown key "nmae", did you mean "name"?
+		{"several at once, in their order", "anme: x\nlimit: 5\nlist: 3\n", `1:1: unknown key "anme", did you mean "name"?
 2:8: found the number 5, want a duration such as 90s or 8h
 3:7: found the number 3, want a list: [a, b]`},
 	} {
