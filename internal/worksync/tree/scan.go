@@ -151,9 +151,12 @@ func entryOf(at *Folder, path string, fi fs.FileInfo) (Entry, error) {
 		if err != nil {
 			return e, at.At("read link", fi.Name(), err)
 		}
-		e.Kind, e.Target = Link, filepath.ToSlash(target)
+		e.Kind, e.Target = Link, LinkTarget(target)
 	default:
 		e.Kind = Special
 	}
 	return e, nil
 }
+
+// LinkTarget words a link's target as an entry does, with slashes.
+func LinkTarget(target string) string { return filepath.ToSlash(target) }

@@ -1,0 +1,294 @@
+// Package apply carries out the steps of a plan in a folder.
+//
+// Nothing is trusted: neither the paths, which came from the other side and are
+// opened component by component without following links, nor the folder, in
+// which somebody may be working at the same time. Before anything is replaced
+// or removed it is looked at again, and if it is not what the scan saw the
+// applier stops with [tree.ErrChanged]. A file is written under a temporary name in its
+// own folder and renamed, so it is there whole or not at all.
+//
+// Steps must come in a plan's order: deletions first, folders before what is
+// in them. Small files are written by a few workers; everything else happens
+// in the caller's goroutine, so the order that matters is kept.
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"outrigger.dev/outrigger/internal/worksync/names"
+	"outrigger.dev/outrigger/internal/worksync/tree"
+)
+
+// Config says where to apply and what is known of the place.
+type Config struct {
+	Root *tree.Folder
+	Seen []tree.Node // what the scan saw, in walk order
+	Tag  string      // goes into the names of temporary files
+	Ways names.Ways  // of the root; only what it cannot hold matters here
+	// Workers is how many goroutines write small files.
+	Workers int
+}
+
+// Counts is what has been done so far.
+type Counts struct {
+	Files, Dirs, Links, Deleted, Metas int64
+	Bytes                              int64 // of content
+}
+
+// An Applier carries out steps. Its methods are for one goroutine, but for
+// Counts. After the first error every method returns it; Close must be called
+// in any case.
+type Applier struct {
+	cfg    Config
+	cursor *tree.Cursor
+	group  *errgroup.Group
+	ctx    context.Context // of the workers; ends with the first error
+	jobs   chan job
+	serial atomic.Int64 // numbers temporary names
+
+	files, dirs, links, deleted, metas, bytes atomic.Int64
+
+	gone map[string]bool // removed by a step, so no longer expected
+	kept map[string]bool // folders that could not go because of what they hold
+
+	open *bigFile
+
+	mu       sync.Mutex // guards what follows
+	done     []tree.Node
+	late     map[string]fs.FileMode // modes of folders that must wait
+	warnings []string
+}
+
+// New starts the workers. Cancelling ctx ends them.
+func New(ctx context.Context, cfg Config) *Applier {
+	jobs := make(chan job, 4*cfg.Workers)
+	a := &Applier{cfg: cfg, cursor: tree.NewCursor(cfg.Root), jobs: jobs, gone: map[string]bool{}, kept: map[string]bool{}, late: map[string]fs.FileMode{}}
+	a.group, a.ctx = errgroup.WithContext(ctx)
+	for range cfg.Workers {
+		a.group.Go(func() error { return a.work(jobs) })
+	}
+	return a
+}
+
+// Counts may be called at any time.
+func (a *Applier) Counts() Counts {
+	return Counts{Files: a.files.Load(), Dirs: a.dirs.Load(), Links: a.links.Load(), Deleted: a.deleted.Load(), Metas: a.metas.Load(), Bytes: a.bytes.Load()}
+}
+
+// Result is what an applier leaves.
+type Result struct {
+	// Done are the entries as they are now, one for each step but deletions.
+	Done []tree.Node
+	// Kept are folders that should have gone and could not, because they hold
+	// what is not synced.
+	Kept     map[string]bool
+	Warnings []string
+}
+
+// Finish waits until all is written and gives folders their final modes.
+func (a *Applier) Finish() (Result, error) {
+	if a.open != nil {
+		return Result{}, fmt.Errorf("%w: %q has no end", tree.ErrCodec, a.open.entry.Path)
+	}
+	if err := a.stop(); err != nil {
+		return Result{}, err
+	}
+	if err := a.setLate(); err != nil {
+		return Result{}, err
+	}
+	return Result{a.done, a.kept, a.warnings}, nil
+}
+
+// Close ends what Finish did not: workers, temporary files, modes of folders
+// that were made writable for a while.
+func (a *Applier) Close() error {
+	var errs []error
+	if a.open != nil {
+		errs = append(errs, a.open.discard())
+		a.open = nil
+	}
+	_ = a.stop() // the caller knows the first error already
+	errs = append(errs, a.setLate())
+	a.cursor.Close()
+	return errors.Join(errs...)
+}
+
+// stop lets the workers finish what they were given; it may be called again.
+func (a *Applier) stop() error {
+	if a.jobs != nil {
+		close(a.jobs)
+		a.jobs = nil
+	}
+	return a.group.Wait()
+}
+
+// failed returns the error that ended the workers, if one did.
+func (a *Applier) failed() error {
+	if a.ctx.Err() == nil {
+		return nil
+	}
+	return a.stop()
+}
+
+// setLate sets the modes that waited, contents before their folders.
+func (a *Applier) setLate() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	paths := make([]string, 0, len(a.late))
+	for path := range a.late {
+		paths = append(paths, path)
+	}
+	slices.SortFunc(paths, func(x, y string) int { return tree.Compare(y, x) })
+	var errs []error
+	final := map[string]tree.Stamp{}
+	for _, path := range paths {
+		stamp, err := a.setMode(path, a.late[path])
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		final[path] = stamp
+	}
+	clear(a.late)
+	for i := range a.done {
+		if stamp, ok := final[a.done[i].Path]; ok {
+			a.done[i].Stamp = stamp
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a *Applier) setMode(path string, mode fs.FileMode) (tree.Stamp, error) {
+	if path == "" {
+		return tree.Stamp{}, a.cfg.Root.At("set mode of", ".", a.cfg.Root.Chmod(".", mode))
+	}
+	at, err := a.cursor.Folder(tree.Parent(path))
+	if err != nil {
+		return tree.Stamp{}, err
+	}
+	name := tree.Name(path)
+	fi, err := at.Lstat(name)
+	if err == nil && !fi.IsDir() {
+		err = tree.ErrNotFolder
+	}
+	if err == nil {
+		err = at.Chmod(name, mode)
+	}
+	if err == nil {
+		fi, err = at.Lstat(name)
+	}
+	if err != nil {
+		return tree.Stamp{}, at.At("set mode of", name, err)
+	}
+	return tree.StampOf(fi, time.Now()), nil
+}
+
+func (a *Applier) record(n tree.Node) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done = append(a.done, n)
+}
+
+// expected returns what the scan saw at path, nil if nothing should be there now.
+func (a *Applier) expected(path string) *tree.Node {
+	if a.gone[path] {
+		return nil
+	}
+	i, ok := tree.Find(a.cfg.Seen, path)
+	if !ok || a.cfg.Seen[i].Stamp.Absent {
+		return nil
+	}
+	return &a.cfg.Seen[i]
+}
+
+func (a *Applier) tempName() string {
+	return tree.TempPrefix + a.cfg.Tag + "-" + strconv.FormatInt(a.serial.Add(1), 36)
+}
+
+// verify looks whether name is still what the scan saw (nil: nothing).
+func verify(at *tree.Folder, name string, want *tree.Node) error {
+	fi, err := at.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if want == nil {
+			return nil
+		}
+		err = errGone
+	case err != nil:
+	case want == nil:
+		err = errAppeared
+	default:
+		err = same(at, name, fi, want)
+	}
+	return at.At("replace", name, err)
+}
+
+var (
+	errGone     = fmt.Errorf("%w: it is gone", errMeanwhile)
+	errAppeared = fmt.Errorf("%w: it was not there", errMeanwhile)
+	// errMeanwhile is [tree.ErrChanged] for something that is not being read.
+	errMeanwhile = fmt.Errorf("changed since the scan (%w)", tree.ErrChanged)
+)
+
+func same(at *tree.Folder, name string, fi fs.FileInfo, want *tree.Node) error {
+	ok := false
+	switch want.Kind {
+	case tree.File:
+		ok = fi.Mode().IsRegular() && tree.StampOf(fi, time.Now()).SameFile(want.Stamp)
+	case tree.Dir:
+		ok = fi.IsDir()
+	case tree.Link:
+		target, err := at.Readlink(name)
+		ok = err == nil && tree.LinkTarget(target) == want.Target
+	}
+	if !ok {
+		return errMeanwhile
+	}
+	return nil
+}
+
+// within runs do in a folder, and again after making the folder writable if
+// that is what was missing.
+func (a *Applier) within(at *tree.Folder, do func() error) error {
+	err := do()
+	if err == nil || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	opened, lerr := a.unlock(at)
+	if lerr != nil || !opened {
+		return err
+	}
+	return do()
+}
+
+// unlock lets the owner write in a folder until the end.
+func (a *Applier) unlock(at *tree.Folder) (bool, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fi, err := at.Stat(".")
+	if err != nil {
+		return false, err
+	}
+	mode := fi.Mode().Perm()
+	if mode&0o700 == 0o700 {
+		_, waits := a.late[at.Path] // another worker was first
+		return waits, nil
+	}
+	if err := at.Chmod(".", mode|0o700); err != nil {
+		return false, err
+	}
+	if _, waits := a.late[at.Path]; !waits {
+		a.late[at.Path] = mode
+	}
+	return true, nil
+}

@@ -1,0 +1,226 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/zeebo/blake3"
+
+	"outrigger.dev/outrigger/internal/worksync/tree"
+)
+
+// job is a small file to write.
+type job struct {
+	entry   tree.Entry
+	seen    *tree.Node
+	content []byte
+}
+
+// Write writes a file whose content is at hand. Content must not change until
+// Finish; e.Digest must be that of content.
+func (a *Applier) Write(e tree.Entry, content []byte) error {
+	if int64(len(content)) != e.Size {
+		return fmt.Errorf("%w: %q: %d bytes of %d", tree.ErrCodec, e.Path, len(content), e.Size)
+	}
+	if err := a.failed(); err != nil {
+		return err
+	}
+	select {
+	case a.jobs <- job{e, a.expected(e.Path), content}:
+		return nil
+	case <-a.ctx.Done():
+		return a.failed()
+	}
+}
+
+func (a *Applier) work(jobs <-chan job) error {
+	cursor := tree.NewCursor(a.cfg.Root)
+	defer cursor.Close()
+	for {
+		select {
+		case j, ok := <-jobs:
+			if !ok {
+				return nil
+			}
+			if err := a.writeSmall(cursor, j); err != nil {
+				return err
+			}
+		case <-a.ctx.Done():
+			return a.ctx.Err()
+		}
+	}
+}
+
+func (a *Applier) writeSmall(cursor *tree.Cursor, j job) error {
+	if got := tree.Digest(blake3.Sum256(j.content)); got != j.entry.Digest {
+		return fmt.Errorf("%w: %q: content has digest %v, want %v", tree.ErrCodec, j.entry.Path, got, j.entry.Digest)
+	}
+	at, err := cursor.Folder(tree.Parent(j.entry.Path))
+	if err != nil {
+		return err
+	}
+	t, err := a.create(at, j.entry, j.seen)
+	if err != nil {
+		return err
+	}
+	if _, err := t.file.Write(j.content); err != nil {
+		return errors.Join(at.At("write", tree.Name(j.entry.Path), err), t.discard())
+	}
+	a.bytes.Add(j.entry.Size)
+	return a.commit(t, j.entry)
+}
+
+// tempFile is a file that does not have its name yet.
+type tempFile struct {
+	at   *tree.Folder
+	file *os.File
+	name string
+	seen *tree.Node
+}
+
+func (a *Applier) create(at *tree.Folder, e tree.Entry, seen *tree.Node) (*tempFile, error) {
+	t := &tempFile{at: at, name: a.tempName(), seen: seen}
+	err := a.within(at, func() error {
+		var err error
+		t.file, err = at.Root.OpenFile(t.name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		return err
+	})
+	if err != nil {
+		return nil, at.At("write", tree.Name(e.Path), err)
+	}
+	return t, nil
+}
+
+func (t *tempFile) discard() error {
+	_ = t.file.Close() // it is being thrown away, or closed already
+	return t.at.Remove(t.name)
+}
+
+// commit gives the file its mode, time and name.
+func (a *Applier) commit(t *tempFile, e tree.Entry) error {
+	name := tree.Name(e.Path)
+	if err := a.dress(t, e); err != nil {
+		return errors.Join(t.at.At("write", name, err), t.discard())
+	}
+	if err := verify(t.at, name, t.seen); err != nil {
+		return errors.Join(err, t.discard())
+	}
+	if err := rename(t.at, t.name, name); err != nil {
+		return errors.Join(t.at.At("write", name, err), t.discard())
+	}
+	fi, err := t.at.Lstat(name)
+	if err != nil {
+		return t.at.At("write", name, err)
+	}
+	stamp := tree.StampOf(fi, time.Now())
+	if stamp.Size != e.Size || !near(stamp.MTime, e.MTime) {
+		return t.at.At("write", name, errMeanwhile)
+	}
+	a.record(tree.Node{Entry: e, Stamp: stamp})
+	a.files.Add(1)
+	return nil
+}
+
+func (a *Applier) dress(t *tempFile, e tree.Entry) error {
+	if err := t.file.Chmod(fs.FileMode(e.Mode)); err != nil && !a.cfg.Ways.NoModes {
+		return err
+	}
+	if err := t.file.Close(); err != nil {
+		return err
+	}
+	return t.at.Chtimes(t.name, time.Time{}, time.Unix(0, e.MTime))
+}
+
+// near allows for file systems that round times; FAT counts by two seconds.
+func near(got, want int64) bool {
+	d := got - want
+	return -int64(2*time.Second) <= d && d <= int64(2*time.Second)
+}
+
+// bigFile is a file whose content comes in several pieces.
+type bigFile struct {
+	*tempFile
+	cursor *tree.Cursor // of its own, so that at stays open
+	entry  tree.Entry
+	hash   *blake3.Hasher
+	size   int64
+}
+
+func (b *bigFile) discard() error {
+	defer b.cursor.Close()
+	return b.tempFile.discard()
+}
+
+// Begin starts a file whose content follows in pieces.
+func (a *Applier) Begin(e tree.Entry) error {
+	if err := a.failed(); err != nil {
+		return err
+	}
+	if a.open != nil {
+		return fmt.Errorf("%w: %q begins inside of %q", tree.ErrCodec, e.Path, a.open.entry.Path)
+	}
+	cursor := tree.NewCursor(a.cfg.Root)
+	at, err := cursor.Folder(tree.Parent(e.Path))
+	if err != nil {
+		cursor.Close()
+		return err
+	}
+	t, err := a.create(at, e, a.expected(e.Path))
+	if err != nil {
+		cursor.Close()
+		return err
+	}
+	a.open = &bigFile{tempFile: t, cursor: cursor, entry: e, hash: blake3.New()}
+	return nil
+}
+
+// errNoFile is a piece of a file that never began.
+var errNoFile = fmt.Errorf("%w: piece of no file", tree.ErrCodec)
+
+// Piece appends to the file that began.
+func (a *Applier) Piece(content []byte) error {
+	if a.open == nil {
+		return errNoFile
+	}
+	if err := a.failed(); err != nil {
+		return err
+	}
+	if _, err := a.open.file.Write(content); err != nil {
+		return a.open.at.At("write", tree.Name(a.open.entry.Path), err)
+	}
+	_, _ = a.open.hash.Write(content) // a hash never fails
+	a.open.size += int64(len(content))
+	a.bytes.Add(int64(len(content)))
+	return nil
+}
+
+// Drop throws away the file that began; it begins again or does not come at all.
+func (a *Applier) Drop() error {
+	if a.open == nil {
+		return errNoFile
+	}
+	b := a.open
+	a.open = nil
+	a.bytes.Add(-b.size)
+	return b.discard()
+}
+
+// End completes the file that began. Its size and time are as they were when
+// it was read to the end.
+func (a *Applier) End(e tree.Entry) error {
+	if a.open == nil || a.open.entry.Path != e.Path {
+		return errNoFile
+	}
+	b := a.open
+	a.open = nil
+	defer b.cursor.Close()
+	var got tree.Digest
+	b.hash.Sum(got[:0])
+	if got != e.Digest || b.size != e.Size {
+		return errors.Join(fmt.Errorf("%w: %q: %d bytes with digest %v, want %d with %v", tree.ErrCodec, e.Path, b.size, got, e.Size, e.Digest), b.tempFile.discard())
+	}
+	return a.commit(b.tempFile, e)
+}

@@ -1,0 +1,307 @@
+package pack
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sync/errgroup"
+
+	"outrigger.dev/outrigger/internal/worksync/tree"
+)
+
+// An Item is a step to be packed. Node is what this side has, for Write; its
+// stamp tells whether the file changed since it was scanned.
+type Item struct {
+	Kind    Kind // Delete, Make, Meta, Write, Agree or Forget
+	Settles bool
+	Node    tree.Node
+}
+
+// A Packer packs items.
+type Packer struct {
+	Root    *tree.Folder
+	Readers int // goroutines that read and compress
+	Gauge   *Gauge
+	// Read is told of each file when it has been read and before it is sent:
+	// its entry with digest and its stamp. Called from one goroutine at a time.
+	Read func(item Item)
+}
+
+// batch is the unit of reading: the items of about one block, or one large file.
+type batch struct {
+	items  []Item
+	big    bool
+	blocks chan Block
+	read   []Item
+	err    error // valid when blocks is closed
+}
+
+// batchSize is how much of content makes a batch. A batch that turns out
+// larger than a block, because a file grew, becomes two blocks.
+const batchSize = BlockSize - 64<<10
+
+// Pack reads items until next says that there are no more, and hands blocks to
+// send in order.
+func (p Packer) Pack(ctx context.Context, next func(context.Context) (Item, bool, error), send func(Block) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	work := make(chan *batch)
+	ordered := make(chan *batch, p.Readers)
+	g.Go(func() error {
+		defer close(work)
+		defer close(ordered)
+		return p.gather(ctx, next, ordered, work)
+	})
+	for range p.Readers {
+		g.Go(func() error { return p.reader(ctx, work) })
+	}
+	g.Go(func() error { return p.deliver(ctx, ordered, send) })
+	return g.Wait()
+}
+
+// gather makes batches and puts each into both queues.
+func (p Packer) gather(ctx context.Context, next func(context.Context) (Item, bool, error), ordered, work chan<- *batch) error {
+	var items []Item
+	size := 0
+	flush := func(big bool) error {
+		if len(items) == 0 {
+			return nil
+		}
+		b := &batch{items: items, big: big, blocks: make(chan Block, 2)}
+		items, size = nil, 0
+		for _, queue := range []chan<- *batch{ordered, work} {
+			select {
+			case queue <- b:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	}
+	for {
+		it, ok, err := next(ctx)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return flush(false)
+		}
+		big := it.Kind == Write && it.Node.Size > maxInline
+		cost := len(it.Node.Path) + 64
+		if it.Kind == Write {
+			cost += int(min(it.Node.Size, maxInline))
+		}
+		if big || size+cost > batchSize {
+			if err := flush(false); err != nil {
+				return err
+			}
+		}
+		items = append(items, it)
+		size += cost
+		if big {
+			if err := flush(true); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// deliver sends the blocks of one batch after the other.
+func (p Packer) deliver(ctx context.Context, ordered <-chan *batch, send func(Block) error) error {
+	for b := range ordered {
+		for open := true; open; {
+			var block Block
+			select {
+			case block, open = <-b.blocks:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if !open {
+				break
+			}
+			start := time.Now()
+			if err := send(block); err != nil {
+				return err
+			}
+			p.Gauge.waiting.Add(-1)
+			p.Gauge.Sent(len(block.Bytes), time.Since(start))
+		}
+		if b.err != nil {
+			return b.err
+		}
+		for _, it := range b.read {
+			p.Read(it)
+		}
+	}
+	return nil
+}
+
+func (p Packer) reader(ctx context.Context, work <-chan *batch) error {
+	r := &reader{Packer: p, ctx: ctx, cursor: tree.NewCursor(p.Root)}
+	defer r.cursor.Close()
+	for b := range work {
+		r.batch, r.w = b, writer{}
+		err := r.run()
+		if err == nil {
+			err = r.flush()
+		}
+		// deliver returns the error when it comes to this batch, so that what
+		// was read before it still leaves and the first error in order counts.
+		b.err = err
+		close(b.blocks)
+	}
+	return nil
+}
+
+// reader turns batches into blocks.
+type reader struct {
+	Packer
+	ctx    context.Context // of the one call of Pack
+	cursor *tree.Cursor
+	batch  *batch
+	w      writer
+	space  []byte
+}
+
+func (r *reader) run() error {
+	for i := range r.batch.items {
+		it := &r.batch.items[i]
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		switch {
+		case it.Kind == Write && r.batch.big:
+			if err := r.big(it); err != nil {
+				return err
+			}
+		case it.Kind == Write:
+			if err := r.small(it); err != nil {
+				return err
+			}
+		default:
+			if err := r.put(&Record{Kind: it.Kind, Settles: it.Settles, Path: it.Node.Path, Entry: it.Node.Entry}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *reader) put(rec *Record) error {
+	if len(rec.Content) > r.w.room() {
+		if err := r.flush(); err != nil {
+			return err
+		}
+	}
+	if r.w.buf == nil {
+		r.w.buf = make([]byte, 0, BlockSize)
+	}
+	r.w.put(rec)
+	if r.w.room() <= 0 {
+		return r.flush()
+	}
+	return nil
+}
+
+func (r *reader) flush() error {
+	if len(r.w.buf) == 0 {
+		return nil
+	}
+	block := finish(r.w.buf, r.Gauge.Compress())
+	r.w = writer{}
+	r.Gauge.waiting.Add(1)
+	select {
+	case r.batch.blocks <- block:
+		return nil
+	case <-r.ctx.Done():
+		return r.ctx.Err()
+	}
+}
+
+// errGrew is a small file that became a large one since the scan.
+var errGrew = errors.New("file grew")
+
+func (r *reader) small(it *Item) error {
+	at, err := r.cursor.Folder(tree.Parent(it.Node.Path))
+	if err != nil {
+		return err
+	}
+	stamp, err := tree.Read(at, &it.Node, func(body io.Reader) error {
+		if it.Node.Size > maxInline {
+			return errGrew
+		}
+		if int64(cap(r.space)) < it.Node.Size {
+			r.space = make([]byte, maxInline)
+		}
+		r.space = r.space[:it.Node.Size]
+		_, err := io.ReadFull(body, r.space)
+		return err
+	})
+	if errors.Is(err, errGrew) {
+		return r.big(it)
+	}
+	if err != nil {
+		return err
+	}
+	it.Node.Stamp = stamp
+	it.Node.Digest = blake3.Sum256(r.space)
+	r.batch.read = append(r.batch.read, *it)
+	return r.put(&Record{Kind: Write, Settles: it.Settles, Entry: it.Node.Entry, Content: r.space})
+}
+
+// pieceSize fills a block but for the record's head.
+const pieceSize = BlockSize - 2*overhead
+
+func (r *reader) big(it *Item) error {
+	at, err := r.cursor.Folder(tree.Parent(it.Node.Path))
+	if err != nil {
+		return err
+	}
+	if cap(r.space) < pieceSize {
+		r.space = make([]byte, pieceSize)
+	}
+	h := blake3.New()
+	began := false
+	stamp, err := tree.Read(at, &it.Node, func(body io.Reader) error {
+		if began {
+			if err := r.put(&Record{Kind: Drop}); err != nil {
+				return err
+			}
+		}
+		began = true
+		h.Reset()
+		begin := it.Node.Entry
+		begin.Digest = tree.Digest{}
+		if err := r.put(&Record{Kind: Begin, Entry: begin}); err != nil {
+			return err
+		}
+		return r.pieces(body, h)
+	})
+	if err != nil {
+		return err
+	}
+	it.Node.Stamp = stamp
+	h.Sum(it.Node.Digest[:0])
+	r.batch.read = append(r.batch.read, *it)
+	return r.put(&Record{Kind: End, Settles: it.Settles, Entry: it.Node.Entry})
+}
+
+func (r *reader) pieces(body io.Reader, h *blake3.Hasher) error {
+	for {
+		n, err := io.ReadFull(body, r.space[:pieceSize])
+		if n > 0 {
+			_, _ = h.Write(r.space[:n]) // a hash never fails
+			if err := r.put(&Record{Kind: Piece, Content: r.space[:n]}); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
