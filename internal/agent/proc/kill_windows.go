@@ -43,6 +43,9 @@ func (p *Process) closeJob() error {
 	p.os.mu.Lock()
 	defer p.os.mu.Unlock()
 	job := p.os.job
+	if job == 0 {
+		return nil
+	}
 	p.os.job = 0
 	return windows.CloseHandle(job)
 }

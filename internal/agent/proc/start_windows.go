@@ -59,11 +59,11 @@ func (s *Starter) Start(spec Spec) (*Process, error) {
 		err = errors.Join(err, f.Close())
 	}
 	if err != nil {
-		return nil, errors.Join(err, p.Close(), p.closeJob())
+		return nil, errors.Join(err, p.Close())
 	}
 	p.id = Identity{ID: spec.ID, PID: cmd.Process.Pid}
 	if p.id.Start, err = startTime(p.id.PID); err != nil {
-		return nil, errors.Join(err, p.Kill(), p.Close(), p.closeJob())
+		return nil, errors.Join(err, p.Kill(), p.Close())
 	}
 	return p, nil
 }
@@ -163,9 +163,9 @@ func (p *Process) connect() (theirs []*os.File, err error) {
 	return theirs, nil
 }
 
-// Close closes our ends of the streams.
+// Close closes our ends of the streams, and the job: what is left in it dies.
 func (p *Process) Close() error {
-	var errs []error
+	errs := []error{p.closeJob()}
 	if p.Stdin != nil {
 		errs = append(errs, ignoreClosed(p.Stdin.Close()))
 	}

@@ -8,7 +8,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/wire"
@@ -73,12 +72,4 @@ func whole(f *os.File) (int64, error) {
 			return n, nil
 		}
 	}
-}
-
-// Kind returns the kind of fault that a failed write is.
-func Kind(err error) fault.Kind {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, errQuota) || errors.Is(err, errDiskFull) {
-		return fault.DiskFull
-	}
-	return fault.RemoteFile
 }

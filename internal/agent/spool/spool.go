@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"outrigger.dev/outrigger/internal/agent/disk"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/wire"
 )
@@ -59,11 +60,11 @@ func Create(dir string, limit int64) (*Log, error) {
 		limit = DefaultLimit
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fault.New(Kind(err), "spool: %w", err)
+		return nil, fault.New(disk.Kind(err), "spool: %w", err)
 	}
 	l := &Log{dir: dir, limit: limit, changed: make(chan struct{})}
 	if err := l.roll(); err != nil {
-		return nil, fault.New(Kind(err), "spool: %w", err)
+		return nil, fault.New(disk.Kind(err), "spool: %w", err)
 	}
 	return l, nil
 }
@@ -163,7 +164,7 @@ func (l *Log) Broken() error {
 	if l.broken == nil {
 		return nil
 	}
-	return fault.New(Kind(l.broken), "output: %w", l.broken)
+	return fault.New(disk.Kind(l.broken), "output: %w", l.broken)
 }
 
 // A Span says what a log holds.

@@ -1,0 +1,156 @@
+package disk
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"outrigger.dev/outrigger/internal/agent/proc"
+	"outrigger.dev/outrigger/internal/fault"
+)
+
+// A Lease is the content of lease.json.
+type Lease struct {
+	Name      string    `json:"name"`
+	Owner     string    `json:"owner"`
+	Note      string    `json:"note,omitempty"`
+	Created   time.Time `json:"created"`
+	Expires   time.Time `json:"expires"`
+	Releasing bool      `json:"releasing,omitempty"` // no run may start any more
+	Links     []Link    `json:"links,omitempty"`
+	Rewrites  []Rewrite `json:"rewrites,omitempty"`
+}
+
+// A Link is an absolute path that leads into the lease. It is recorded before
+// it is made, so that what a crash leaves is known to be ours.
+type Link struct {
+	Path   string   `json:"path"`  // as asked for
+	Place  string   `json:"place"` // where the link is, which on macOS is elsewhere
+	Target string   `json:"target"`
+	Made   []string `json:"made,omitempty"` // parent folders made for it, outermost first
+}
+
+// A Rewrite is an absolute path that could not be made: it is rewritten in
+// what runs execute.
+type Rewrite struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// A RunState is how far a run is.
+type RunState string
+
+// The states of a run. A run whose daemon died is Lost once somebody has
+// killed what was left of it.
+const (
+	Starting RunState = "starting"
+	Running  RunState = "running"
+	Ended    RunState = "ended"
+	Lost     RunState = "lost"
+)
+
+// A Run is the content of run.json.
+type Run struct {
+	ID     string        `json:"id"`
+	Lease  string        `json:"lease"`
+	State  RunState      `json:"state"`
+	Tree   proc.Identity `json:"tree"`   // PID 0 while it starts
+	Daemon proc.Identity `json:"daemon"` // who looks after it
+}
+
+// Live tells whether there may be processes of the run.
+func (r Run) Live() bool { return r.State == Starting || r.State == Running }
+
+// Read reads the lease's record. One that is not there is [os.ErrNotExist].
+func (d LeaseDir) Read() (Lease, error) {
+	var l Lease
+	return l, read(filepath.Join(string(d), "lease.json"), &l)
+}
+
+// Write writes the lease's record for good.
+func (d LeaseDir) Write(l Lease) error { return write(filepath.Join(string(d), "lease.json"), l, true) }
+
+// Read reads the run's record. One that is not there is [os.ErrNotExist].
+func (d RunDir) Read() (Run, error) {
+	var r Run
+	return r, read(filepath.Join(string(d), "run.json"), &r)
+}
+
+// Write writes the run's record. It is not forced to the disk: with the
+// machine, its processes end too.
+func (d RunDir) Write(r Run) error { return write(filepath.Join(string(d), "run.json"), r, false) }
+
+// List returns the lease's runs that have a record.
+func (d LeaseDir) List() ([]Run, error) {
+	names, err := os.ReadDir(d.Runs())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, Fault("runs", err)
+	}
+	var runs []Run
+	for _, n := range names {
+		dir, err := d.Run(n.Name())
+		if err != nil {
+			continue // not made by us
+		}
+		r, err := dir.Read()
+		if errors.Is(err, os.ErrNotExist) {
+			continue // just being made, or removed
+		}
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, r)
+	}
+	return runs, nil
+}
+
+// maxRecord bounds what is read of a record: a lease with very many links is
+// a few kilobytes.
+const maxRecord = 1 << 20
+
+func read(name string, v any) error {
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	if info.Size() > maxRecord {
+		return fault.New(fault.RemoteFile, "%s: %d bytes, want at most %d", name, info.Size(), maxRecord)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fault.New(fault.RemoteFile, "%s: %w", name, err)
+	}
+	return nil
+}
+
+// write writes aside and renames, so a reader sees all or nothing.
+func write(name string, v any, sync bool) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fault.New(fault.Internal, "%s: %w", name, err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".tmp-*")
+	if err != nil {
+		return Fault("record", err)
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return Fault("record", errors.Join(err, os.Remove(f.Name())))
+	}
+	return nil
+}
