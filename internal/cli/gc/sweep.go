@@ -69,7 +69,10 @@ func over(rec ledger.Record, now time.Time) (why string, ok bool) {
 
 // record deletes the machine of a record that nobody holds.
 func (s *sweeper) record(ctx context.Context, l *ledger.Ledger, rec ledger.Record) error {
-	if _, ok := over(rec, s.app.IO.Now()); !ok || ctx.Err() != nil {
+	if ctx.Err() != nil {
+		return nil // told once, at the end
+	}
+	if _, ok := over(rec, s.app.IO.Now()); !ok && !s.gone(ctx, rec) {
 		return nil
 	}
 	entry, err := l.Hold(rec.Name, false)
@@ -82,6 +85,9 @@ func (s *sweeper) record(ctx context.Context, l *ledger.Ledger, rec ledger.Recor
 	}
 	rec = entry.Record()
 	why, ok := over(rec, s.app.IO.Now()) // again: it may have been kept meanwhile
+	if !ok && s.gone(ctx, rec) {
+		why, ok = "it does not exist any more", true
+	}
 	if !ok {
 		return entry.Release()
 	}
@@ -90,6 +96,19 @@ func (s *sweeper) record(ctx context.Context, l *ledger.Ledger, rec ledger.Recor
 		return errors.Join(lost(rec, err), entry.Release())
 	}
 	return s.remove(ctx, entry, p, why)
+}
+
+// gone tells whether the provider does not know the machine of a record that
+// stays. Only its clear word counts.
+func (s *sweeper) gone(ctx context.Context, rec ledger.Record) bool {
+	_, p, err := s.app.Provider(ctx, rec.Provider)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	defer cancel()
+	_, err = p.Get(ctx, rec.Name)
+	return fault.Is(err, fault.UnknownMachine)
 }
 
 // lost says what to do about a machine whose provider cannot be asked.

@@ -42,8 +42,9 @@ func New(a *app.App) *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List machines",
 		Long: `List the machines that this installation of Outrigger made, also those that a
-run uses right now. Providers that do not answer are named, the others listed
-all the same; the exit code is 125 then.`,
+run uses right now. One whose state is Gone is known here and not at its
+provider. Providers that do not answer are named, the others listed all the
+same; the exit code is 125 then.`,
 		Example: `  outrigger vm list
   outrigger vm list --on qemu --output json`,
 		Args: app.Args(),
@@ -75,20 +76,24 @@ func run(ctx context.Context, a *app.App, o Options) error {
 	if len(o.On) > 0 {
 		names = o.On
 	}
-	machines, errs := ask(ctx, a, names, owner)
+	machines, answered, errs := ask(ctx, a, names, owner)
 	recs, err := l.List()
 	errs = append(errs, err)
-	if err := show(a, join(machines, recs)); err != nil {
+	if err := show(a, join(machines, recs, answered)); err != nil {
 		return err
 	}
 	return errors.Join(errs...)
 }
 
-// ask lists all providers at once: one that is slow holds up no other.
-func ask(ctx context.Context, a *app.App, names []string, owner machine.Owner) ([]machine.Machine, []error) {
+// gone is the state of a machine that the ledger knows and its provider does
+// not: it was deleted behind our back, or ended with this computer.
+const gone machine.State = "Gone"
+
+// ask lists all providers at once: one that is slow holds up no other. answered
+// are those that said all they know.
+func ask(ctx context.Context, a *app.App, names []string, owner machine.Owner) (machines []machine.Machine, answered map[string]bool, errs []error) {
+	answered = map[string]bool{}
 	var mu sync.Mutex
-	var machines []machine.Machine
-	var errs []error
 	var wg sync.WaitGroup
 	for _, name := range names {
 		_, p, err := a.Provider(ctx, name)
@@ -103,13 +108,14 @@ func ask(ctx context.Context, a *app.App, names []string, owner machine.Owner) (
 			mu.Lock()
 			defer mu.Unlock()
 			machines = append(machines, found...)
+			answered[name] = err == nil
 			if err != nil {
 				errs = append(errs, app.At(name, err))
 			}
 		})
 	}
 	wg.Wait()
-	return machines, errs
+	return machines, answered, errs
 }
 
 func listOne(ctx context.Context, p provider.Provider, owner machine.Owner) ([]machine.Machine, error) {
@@ -118,9 +124,8 @@ func listOne(ctx context.Context, p provider.Provider, owner machine.Owner) ([]m
 	return p.List(ctx, owner)
 }
 
-// join adds what only the ledger knows. A record whose machine no provider
-// lists is left to gc.
-func join(machines []machine.Machine, recs []ledger.Record) []Item {
+// join adds what only the ledger knows.
+func join(machines []machine.Machine, recs []ledger.Record, answered map[string]bool) []Item {
 	known := map[machine.Name]ledger.Record{}
 	for _, r := range recs {
 		known[r.Name] = r
@@ -132,6 +137,13 @@ func join(machines []machine.Machine, recs []ledger.Record) []Item {
 			m.Expires = r.Expires // a person may have set another since
 		}
 		items = append(items, Item{Machine: m, Keep: r.Keep, Client: r.Client})
+		delete(known, m.Name)
+	}
+	for _, r := range known {
+		if r.Keep && answered[r.Provider] { // without Keep it may be about to be made
+			m := machine.Machine{Name: r.Name, Provider: r.Provider, Owner: r.Owner, State: gone, Image: r.Image, Created: r.Created, Expires: r.Expires}
+			items = append(items, Item{Machine: m, Keep: r.Keep, Client: r.Client})
+		}
 	}
 	sort.Slice(items, func(i, j int) bool {
 		x, y := items[i], items[j]
