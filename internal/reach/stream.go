@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -89,10 +88,6 @@ func (s *Stream) Read(b []byte) (int, error) {
 	return 0, s.ended()
 }
 
-// stderrGrace is how long the last of stderr may come after the exit code. A
-// process that the command left behind may hold stderr open for ever.
-const stderrGrace = time.Second
-
 func (s *Stream) ended() error {
 	<-s.end.known
 	code := s.end.code()
@@ -102,10 +97,7 @@ func (s *Stream) ended() error {
 	if code == exitUnknown && s.c.gone() {
 		return s.c.Err()
 	}
-	select {
-	case <-s.errs:
-	case <-time.After(stderrGrace):
-	}
+	<-s.errs // the end of stdout is that of stderr too: there is one end per channel
 	return &ExitError{Code: code, Stderr: s.tail.String()}
 }
 

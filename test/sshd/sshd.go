@@ -34,6 +34,7 @@ type Options struct {
 	Clients  []*Key   // who may log in; default: one new ed25519 key
 	UserCA   *Key     // whose certificates may log in too
 	Password bool     // let in a second user by password, see [Server.Password]; needs root
+	Env      []string // NAME=value for the sessions
 	Lines    []string // further lines of sshd_config, which win over our own
 }
 
@@ -184,7 +185,7 @@ func (s *Server) setup(o Options) {
 		"StrictModes no", "UsePAM no", "PidFile none", "PrintMotd no", "MaxStartups 1000", "MaxSessions 100",
 		"AcceptEnv LANG LC_* TEST_*",
 		"Subsystem sftp internal-sftp",
-		"SetEnv HOME="+s.Home,
+		"SetEnv "+strings.Join(append([]string{"HOME=" + s.Home}, o.Env...), " "),
 		"PasswordAuthentication "+yes(o.Password),
 		"KbdInteractiveAuthentication no",
 		"AuthorizedKeysFile "+file("authorized_keys", authorized.String(), 0o644))
