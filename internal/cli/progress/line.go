@@ -78,6 +78,10 @@ func (l *line) Warn(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.erase()
+	if l.phase == Run { // the terminal may be raw: a line feed alone does not go back to the first column
+		_, _ = io.WriteString(l.w, "\r\n")
+		defer func() { _, _ = io.WriteString(l.w, "\r") }()
+	}
 	warnTo(l.w, text)
 }
 
