@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -108,10 +109,8 @@ func (s start) args() []string {
 		"-chardev", fmt.Sprintf("ringbuf,id=console,size=%d", ringSize), "-serial", "chardev:console",
 	)
 	// A guest is told when this computer's disk is full: stopping it, QEMU's default, looks like a hang.
-	for i, node := range []map[string]any{s.diskNode(), s.personalityNode()} {
-		name := fmt.Sprintf("disk%d", i)
-		node["node-name"] = name
-		args = append(args, "-blockdev", asJSON(node), "-device", "virtio-blk-pci,werror=report,rerror=report,drive="+name)
+	for _, node := range []map[string]any{s.diskNode(), s.personalityNode()} {
+		args = append(args, "-blockdev", asJSON(node), "-device", fmt.Sprintf("virtio-blk-pci,werror=report,rerror=report,drive=%s", node["node-name"]))
 	}
 	restrict := "off"
 	if s.isolated {
@@ -133,16 +132,16 @@ var noFlush = map[string]any{"no-flush": true}
 
 func (s start) diskNode() map[string]any {
 	if s.disk == "" {
-		return map[string]any{"driver": "null-co", "size": s.diskBytes, "read-zeroes": true}
+		return map[string]any{"node-name": "empty", "driver": "null-co", "size": s.diskBytes, "read-zeroes": true}
 	}
-	return map[string]any{"driver": "qcow2", "cache": noFlush, "file": map[string]any{"driver": "file", "filename": s.disk, "cache": noFlush}}
+	return map[string]any{"node-name": nodeOf(filepath.Base(s.disk)), "driver": "qcow2", "cache": noFlush, "file": map[string]any{"driver": "file", "filename": s.disk, "cache": noFlush}}
 }
 
 func (s start) personalityNode() map[string]any {
 	if s.personality == "" {
-		return map[string]any{"driver": "null-co", "size": guest.DiskSize, "read-zeroes": true, "read-only": true}
+		return map[string]any{"node-name": "nobody", "driver": "null-co", "size": guest.DiskSize, "read-zeroes": true, "read-only": true}
 	}
-	return map[string]any{"driver": "file", "filename": s.personality, "read-only": true}
+	return map[string]any{"node-name": "personality", "driver": "file", "filename": s.personality, "read-only": true}
 }
 
 // asJSON encodes what has no way to fail.

@@ -208,8 +208,6 @@ func randomName() string {
 	return hex.EncodeToString(b[:])
 }
 
-func newLayer() string { return randomName() + ".qcow2" }
-
 // entries lists the names in a folder, none if there is no folder. Names with a
 // dot in front are being written.
 func entries(dir string) ([]string, error) {

@@ -7,8 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -75,7 +73,7 @@ func (p *Provider) freezeLayers(ctx context.Context, m machine.Machine) ([]strin
 		return nil, fault.New(fault.ProviderDown, "%w", err)
 	}
 	defer mon.Close()
-	node, layers, err := activeDisk(ctx, mon)
+	node, layers, err := activeDisk(ctx, mon, v.dir)
 	if err != nil {
 		return nil, fault.New(fault.ProviderDown, "%w", err)
 	}
@@ -88,7 +86,7 @@ func (p *Provider) freezeLayers(ctx context.Context, m machine.Machine) ([]strin
 		return nil, err
 	}
 	err = mon.Do(ctx, "blockdev-snapshot-sync", map[string]any{
-		"node-name": node, "snapshot-node-name": "n" + strings.TrimSuffix(top, ".qcow2"),
+		"node-name": node, "snapshot-node-name": nodeOf(top),
 		"snapshot-file": v.path(top), "format": "qcow2", "mode": "existing",
 	}, nil)
 	if err != nil {
@@ -97,35 +95,23 @@ func (p *Provider) freezeLayers(ctx context.Context, m machine.Machine) ([]strin
 	return layers, errors.Join(err, thaw())
 }
 
-// A diskImage is a file of a disk as QEMU describes it.
-type diskImage struct {
-	Filename string     `json:"filename"`
-	Backing  *diskImage `json:"backing-image"`
-}
-
-// activeDisk asks QEMU which node the guest's disk is and which layers it
-// consists of, lowest first. QEMU knows: a client that died may have changed it
+// activeDisk asks QEMU which node the guest's disk is, and follows the layers
+// from there; lowest first. QEMU knows: a client that died may have changed it
 // and stored nothing.
-func activeDisk(ctx context.Context, m *qmp.Conn) (node string, layers []string, err error) {
+func activeDisk(ctx context.Context, m *qmp.Conn, dir string) (node string, layers []string, err error) {
 	var disks []struct {
 		Inserted struct {
-			Node  string    `json:"node-name"`
-			Drv   string    `json:"drv"`
-			Image diskImage `json:"image"`
+			Node string `json:"node-name"`
 		} `json:"inserted"`
 	}
 	if err := m.Do(ctx, "query-block", nil, &disks); err != nil {
 		return "", nil, err
 	}
 	for _, d := range disks {
-		if d.Inserted.Drv != "qcow2" {
-			continue
+		if layer, ok := layerOf(d.Inserted.Node); ok {
+			layers, err := chain(dir, layer)
+			return d.Inserted.Node, layers, err
 		}
-		for i := &d.Inserted.Image; i != nil; i = i.Backing {
-			layers = append(layers, filepath.Base(i.Filename))
-		}
-		slices.Reverse(layers)
-		return d.Inserted.Node, layers, nil
 	}
 	return "", nil, errors.New("qemu: the guest has no disk")
 }
