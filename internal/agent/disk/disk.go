@@ -109,3 +109,6 @@ func Fault(what string, err error) error {
 	}
 	return fault.New(Kind(err), "%s: %w", strings.TrimSuffix(what, ":"), err)
 }
+
+// IsFull tells whether err says that the disk is full.
+func IsFull(err error) bool { return fault.Is(err, fault.DiskFull) }
