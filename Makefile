@@ -38,9 +38,10 @@ try: build ## build a real C project on a machine and bring the result back (ON=
 	@tools/try $(ON)
 
 # The real parts that tests run against. Without them a test is skipped, and in CI that is a failure.
-TEST_PACKAGES := gcc libc6-dev make openssh-client openssh-server rsync \
-	qemu-system-x86 qemu-utils e2fsprogs busybox-static dropbear-bin cpio lz4 \
-	dosfstools git iproute2 socat binutils-mingw-w64-x86-64 wine64
+TEST_PACKAGES := gcc libc6-dev make git procps openssh-client openssh-server rsync \
+	busybox-static zsh ksh tcsh fish \
+	qemu-system-x86 qemu-utils mmdebstrap fakeroot uidmap e2fsprogs dosfstools \
+	binutils-mingw-w64-x86-64 wine64
 
 .PHONY: test
 test: go ## all tests that need no cluster
