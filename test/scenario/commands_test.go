@@ -29,6 +29,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"expand":       expand,
 	"disk":         disk,
 	"same":         same,
+	"vms":          vms,
+	"kill-machine": killMachine,
 	"nothing-left": nothingLeft,
 }
 

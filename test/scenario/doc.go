@@ -14,6 +14,8 @@
 //	sshd NAME [stop|restart|kill]    an OpenSSH server; sets NAME_PORT, NAME_USER, NAME_HOME, NAME_KEY, NAME_HOSTKEY
 //	proxy NAME PORT             a proxy in front of a port; sets NAME_PORT
 //	proxy NAME cut|vanish|stall|resume
+//	vms                         the provider qemu has its image; skips where there is no QEMU
+//	kill-machine                SIGKILL for the process that is a machine on this computer
 //	disk DIR SIZE [noexec]      a small file system there, until the script ends; for root
 //	expand FILE                 replace $NAME in it by the script's environment
 //	same A B                    two trees are equal: names, kinds, modes, contents
