@@ -97,19 +97,21 @@ func leftovers(root string) ([]string, error) {
 }
 
 func leftover(rel string, d fs.DirEntry) bool {
-	dir, name := filepath.Dir(rel), d.Name()
+	if filepath.Dir(rel) == "tmp" { // TMPDIR of the script
+		return true
+	}
+	dir := "/" + filepath.ToSlash(filepath.Dir(rel))
 	for _, parent := range []string{
-		"tmp",                                 // TMPDIR of the script
-		"home/.local/state/outrigger/ledger",  // records of machines
-		"home/.local/state/outrigger/local",   // machines of providers
-		"home/.local/state/outrigger/qemu/vm", // likewise
-		".outrigger/leases",                   // on a server of the script
+		"/ledger",            // records of machines
+		"/outrigger/local",   // machines of providers
+		"/qemu/machines",     // likewise
+		"/.outrigger/leases", // on a server of the script
 	} {
-		if dir == parent {
+		if strings.HasSuffix(dir, parent) {
 			return true
 		}
 	}
-	return strings.HasPrefix(name, ".outrigger-tmp")
+	return strings.HasPrefix(d.Name(), ".outrigger-tmp")
 }
 
 // sweep removes what a failed script left, so that the machine of whoever runs
