@@ -1,19 +1,25 @@
 // Package local is the built-in provider: throwaway machines on this computer
-// that need nothing installed. Each is an SSH server in a process of its own, with a
-// home and a key of its own, on a port of the loopback interface.
+// that need nothing installed. Each is an SSH server in a process of its own,
+// with a home, a temporary folder and keys of its own, on a port of the
+// loopback interface that only its own key opens.
 //
 // It isolates nothing. What runs on such a machine runs as the user who made
-// it and can read and change whatever that user can. It is for trying things and for tests.
+// it and can read and change whatever that user can. It is for trying things
+// and for tests.
+//
+// What is known of a machine is in its folder, <state>/local/<name>:
+//
+//	machine.json   owner, expiry, labels: written once, when the machine is made
+//	host_key       the server's key pair; client_key is its user's
+//	lock           held while the machine is made or deleted
+//	alive          held by the server as long as it runs, however it ends
+//	run.json       where the server listens and its process number
+//	log            what the server has to say
+//	home, tmp      HOME and TMPDIR of what runs there
+//
+// Whatever was started there carries the folder's path in its environment
+// ([Marker]); so Delete finds it, whoever its parent is.
 package local
-
-import (
-	"context"
-	"log/slog"
-
-	"outrigger.dev/outrigger/internal/fault"
-	"outrigger.dev/outrigger/internal/machine"
-	"outrigger.dev/outrigger/internal/provider"
-)
 
 // Config is what the configuration file may say. There is nothing to say yet.
 type Config struct{}
@@ -22,37 +28,6 @@ type Config struct{}
 // this package must call [ServeMain] with the arguments that follow.
 const ServeCommand = "__local-machine"
 
-// A Provider makes machines that are processes here.
-type Provider struct{}
-
-var _ provider.Provider = (*Provider)(nil)
-
-// New returns the provider called name. state is the folder for its files,
-// "<state>/local". self is the command that runs [ServeMain]; empty means this executable with [ServeCommand].
-func New(name string, _ Config, state string, self []string, log *slog.Logger) (*Provider, error) {
-	return nil, fault.New(fault.Internal, "local: not there yet")
-}
-
-// Create implements [provider.Provider].
-func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machine, error) {
-	return machine.Machine{}, fault.New(fault.Internal, "local: not there yet")
-}
-
-// Get implements [provider.Provider].
-func (p *Provider) Get(ctx context.Context, name machine.Name) (machine.Machine, error) {
-	return machine.Machine{}, fault.New(fault.Internal, "local: not there yet")
-}
-
-// List implements [provider.Provider].
-func (p *Provider) List(ctx context.Context, owner machine.Owner) ([]machine.Machine, error) {
-	return nil, fault.New(fault.Internal, "local: not there yet")
-}
-
-// Delete implements [provider.Provider].
-func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
-	return fault.New(fault.Internal, "local: not there yet")
-}
-
-// ServeMain is the process of one machine: it serves SSH until the machine
-// expires or is deleted. It returns the exit code.
-func ServeMain(args []string) int { return 125 }
+// Marker is the environment variable that marks what runs on a machine; its
+// value is the path of the machine's folder.
+const Marker = "OUTRIGGER_MACHINE"
