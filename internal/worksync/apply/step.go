@@ -49,6 +49,9 @@ func (a *Applier) Delete(path string) error {
 		return err
 	}
 	a.gone[path] = true
+	a.mu.Lock()
+	delete(a.late, path) // a folder that was made writable to be emptied
+	a.mu.Unlock()
 	a.deleted.Add(1)
 	return nil
 }
@@ -183,7 +186,7 @@ func (a *Applier) Meta(e tree.Entry) error {
 		return err
 	}
 	seen := a.expected(e.Path)
-	if seen == nil || seen.Kind != e.Kind || e.Kind == tree.Link {
+	if seen == nil || seen.Kind != e.Kind || seen.Size != e.Size || e.Kind == tree.Link {
 		return fmt.Errorf("%w: set mode of %q, which is no such %v", tree.ErrCodec, e.Path, e.Kind)
 	}
 	at, err := a.cursor.Folder(tree.Parent(e.Path))
@@ -197,9 +200,6 @@ func (a *Applier) Meta(e tree.Entry) error {
 	stamp, err := a.setMeta(at, name, e, seen)
 	if err != nil {
 		return err
-	}
-	if e.Kind == tree.File {
-		e.Size, e.Digest = seen.Size, seen.Digest
 	}
 	a.record(tree.Node{Entry: e, Stamp: stamp})
 	a.metas.Add(1)

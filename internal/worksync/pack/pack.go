@@ -30,6 +30,7 @@ const (
 	End                    // Entry: the file that began, as it was read
 	Agree                  // Entry: both sides have it already
 	Forget                 // Path: neither side has it any more
+	Have                   // Entry: this side has it (in a list)
 )
 
 // bitSettles marks a step after which both sides agree on the path.
@@ -39,7 +40,7 @@ const bitSettles = 1 << 7
 type Record struct {
 	Kind    Kind
 	Settles bool
-	Path    string     // of Delete and Forget; of the others see Entry
+	Path    string // of Delete and Forget; of the others see Entry
 	Entry   tree.Entry
 	Content []byte
 }
@@ -71,7 +72,7 @@ func (w *writer) put(r *Record) {
 	switch r.Kind {
 	case Delete, Forget:
 		w.buf = w.enc.AppendPath(w.buf, r.Path)
-	case Make, Meta, Write, Begin, End, Agree:
+	case Make, Meta, Write, Begin, End, Agree, Have:
 		w.buf = w.enc.Append(w.buf, &r.Entry)
 	}
 	switch r.Kind {
@@ -101,7 +102,7 @@ func (r *Reader) Next() (Record, error) {
 	switch rec.Kind {
 	case Delete, Forget:
 		rec.Path, err = r.d.Path()
-	case Make, Meta, Write, Begin, End, Agree:
+	case Make, Meta, Write, Begin, End, Agree, Have:
 		rec.Entry, err = r.d.Entry()
 		rec.Path = rec.Entry.Path
 	case Piece, Drop:

@@ -1,0 +1,263 @@
+package transfer
+
+import (
+	"context"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/internal/worksync/apply"
+	"outrigger.dev/outrigger/internal/worksync/baseline"
+	"outrigger.dev/outrigger/internal/worksync/names"
+	"outrigger.dev/outrigger/internal/worksync/pack"
+	"outrigger.dev/outrigger/internal/worksync/plan"
+	"outrigger.dev/outrigger/internal/worksync/tree"
+)
+
+// back is the near side of Back.
+func (x *exchange) back(ctx context.Context) error {
+	m, known, err := x.begin()
+	if err != nil {
+		return err
+	}
+	scanned := make(chan error, 1)
+	var raw []tree.Node
+	go func() {
+		var err error
+		raw, err = scan(ctx, x.root(), m, nil)
+		scanned <- err
+	}()
+	heard := x.hear(ctx, known)
+	serr := <-scanned
+	if heard != nil {
+		return heard
+	}
+	if serr != nil {
+		return x.giveUp(serr)
+	}
+	p, err := x.plan(ctx, raw)
+	if err != nil {
+		return err
+	}
+	ways, err := x.ways(p.Near)
+	if err == nil {
+		err = checkNames(entries(x.nodes), p.Near, ways, here.where)
+	}
+	if err != nil {
+		return x.giveUp(err)
+	}
+	return x.pull(ctx, p, ways)
+}
+
+// ways probes the user's folder, if anything new is to come into it.
+func (x *exchange) ways(steps []plan.Step) (names.Ways, error) {
+	for _, s := range steps {
+		if s.Op != plan.Delete {
+			return names.Probe(x.root().Root, tree.TempPrefix+x.cfg.TempTag+"-")
+		}
+	}
+	return names.Ways{}, nil
+}
+
+// pull carries out the near side's part of a plan, then tells the far side
+// what both agree on.
+func (x *exchange) pull(ctx context.Context, p plan.Plan, ways names.Ways) error {
+	if x.state.Pristine || x.base.ID != (baseline.ID{}) && len(p.Near)+len(p.Agreed)+len(p.Forget) == 0 {
+		if err := x.nothing(); err != nil {
+			return err
+		}
+		return x.refresh()
+	}
+	a := apply.New(ctx, apply.Config{Root: x.root(), Seen: x.nodes, Tag: x.cfg.TempTag, Ways: ways, Workers: workers()})
+	t := &taker{exchange: x, applier: a, steps: p.Near}
+	res, err := t.run(ctx)
+	if cerr := a.Close(); err == nil && cerr != nil {
+		err = x.giveUp(cerr)
+	}
+	done := a.Counts()
+	x.report.Files, x.report.Folders, x.report.Links = done.Files, done.Dirs, done.Links
+	x.report.Deleted, x.report.Touched, x.report.Bytes = done.Deleted, done.Metas, done.Bytes
+	x.report.warn(res.Warnings...)
+	if err != nil {
+		return err
+	}
+	d := newDelta()
+	return x.pushItems(ctx, d, nil, fromSlice(append(t.agreed(d, res), x.settled(p, d)...)))
+}
+
+// taker carries out steps on the near side, with contents from the far side.
+type taker struct {
+	*exchange
+	applier *apply.Applier
+	steps   []plan.Step // those to come
+	taken   []plan.Step // those that were taken and settle something
+	open    *tree.Entry // the file of which pieces come in
+}
+
+// run fetches and applies. An error leaves the operation over and in step,
+// unless the connection is at fault.
+func (t *taker) run(ctx context.Context) (apply.Result, error) {
+	var places []uint32
+	for _, s := range t.steps {
+		if s.Op == plan.Write {
+			places = append(places, t.places[s.Entry.Path])
+			t.progress.TotalFiles++
+			t.progress.TotalBytes += s.Entry.Size
+		}
+	}
+	if len(places) > 0 {
+		if err := t.ask(true, places); err != nil {
+			return apply.Result{}, err
+		}
+		if err := t.fetch(ctx); err != nil {
+			return apply.Result{}, err
+		}
+	}
+	err := t.until("")
+	var res apply.Result
+	if err == nil {
+		res, err = t.applier.Finish()
+	}
+	t.moved()
+	if len(places) > 0 {
+		// The far side waits to hear how its stream was received.
+		if serr := t.sendResult(result{Fault: wire.FaultOf(here.fault(err))}); serr != nil {
+			return res, serr
+		}
+	}
+	if err != nil {
+		return res, t.giveUp(err)
+	}
+	return res, nil
+}
+
+// fetch takes in the stream of contents.
+func (t *taker) fetch(ctx context.Context) error {
+	last, failed, err := t.recvStream(ctx, nil, t.record, func(err error) error {
+		return t.sendResult(result{Fault: wire.FaultOf(here.fault(err))})
+	})
+	switch {
+	case err != nil:
+		return err
+	case failed != nil:
+		return t.giveUp(failed)
+	case last.Fault != nil:
+		if err := t.sendResult(result{}); err != nil {
+			return err
+		}
+		return t.giveUp(last.Fault.Err())
+	}
+	return nil
+}
+
+// record takes one record of the stream. Only what was asked for may come, in
+// the order in which it was asked for.
+func (t *taker) record(r pack.Record) error {
+	switch r.Kind {
+	case pack.Write, pack.Begin, pack.End:
+		e, err := t.wanted(r)
+		if err != nil {
+			return err
+		}
+		r.Entry = e
+	}
+	switch r.Kind {
+	case pack.Write:
+		t.open = nil
+		return t.took(t.applier.Write(r.Entry, r.Content))
+	case pack.Begin:
+		return t.applier.Begin(r.Entry)
+	case pack.Piece:
+		t.moved()
+		return t.applier.Piece(r.Content)
+	case pack.Drop:
+		return t.applier.Drop()
+	case pack.End:
+		return t.took(t.applier.End(r.Entry))
+	}
+	return fault.New(fault.Protocol, "sync: record of kind %d among contents", r.Kind)
+}
+
+// wanted takes all steps before the one for this file, and returns the entry
+// to be written: the content and time that come in, the mode of the plan.
+func (t *taker) wanted(r pack.Record) (tree.Entry, error) {
+	e := r.Entry
+	if err := t.until(e.Path); err != nil {
+		return e, err
+	}
+	e.Mode = t.steps[0].Entry.Mode
+	return e, nil
+}
+
+// took moves on behind a file that was written.
+func (t *taker) took(err error) error {
+	if err != nil {
+		return err
+	}
+	t.moved()
+	t.next()
+	return nil
+}
+
+func (t *taker) next() {
+	if t.steps[0].Settles {
+		t.taken = append(t.taken, t.steps[0])
+	}
+	t.steps = t.steps[1:]
+}
+
+// until takes the steps before the file at path; "" means all.
+func (t *taker) until(path string) error {
+	for len(t.steps) > 0 {
+		s := t.steps[0]
+		var err error
+		switch s.Op {
+		case plan.Write:
+			if s.Entry.Path == path {
+				return nil
+			}
+			return fault.New(fault.Protocol, "sync: got content of %q, want that of %q", path, s.Entry.Path)
+		case plan.Delete:
+			err = t.applier.Delete(s.Entry.Path)
+		case plan.Make:
+			err = t.applier.Make(s.Entry)
+		case plan.Meta:
+			err = t.applier.Meta(s.Entry)
+		}
+		if err != nil {
+			return err
+		}
+		t.next()
+	}
+	if path != "" {
+		return fault.New(fault.Protocol, "sync: got content of %q, which was not asked for", path)
+	}
+	return nil
+}
+
+func (t *taker) moved() {
+	c := t.applier.Counts()
+	t.advance(func(p *Progress) { p.Files, p.Bytes = c.Files, c.Bytes })
+}
+
+// agreed makes records of what has come in, for the far side's baseline, and
+// puts it into ours.
+func (t *taker) agreed(d *delta, res apply.Result) []pack.Item {
+	settles := map[string]bool{}
+	var items []pack.Item
+	for _, s := range t.taken {
+		switch {
+		case s.Op != plan.Delete:
+			settles[s.Entry.Path] = true
+		case !res.Kept[s.Entry.Path]:
+			d.forget[s.Entry.Path] = true
+			items = append(items, pack.Item{Kind: pack.Forget, Node: tree.Node{Entry: tree.Entry{Path: s.Entry.Path}}})
+		}
+	}
+	for _, n := range res.Done {
+		if settles[n.Path] {
+			d.set[n.Path] = n
+			items = append(items, pack.Item{Kind: pack.Agree, Node: tree.Node{Entry: n.Entry}})
+		}
+	}
+	return items
+}

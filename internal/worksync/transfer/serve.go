@@ -1,0 +1,413 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/internal/worksync/apply"
+	"outrigger.dev/outrigger/internal/worksync/baseline"
+	"outrigger.dev/outrigger/internal/worksync/ignore"
+	"outrigger.dev/outrigger/internal/worksync/names"
+	"outrigger.dev/outrigger/internal/worksync/pack"
+	"outrigger.dev/outrigger/internal/worksync/tree"
+)
+
+// ServeConfig says what the far side serves.
+type ServeConfig struct {
+	Root     string // the synced folder; must exist
+	StateDir string // the far side's baseline; made if it is missing
+	Log      *slog.Logger
+}
+
+// Serve answers operations on conn until the near side ends the session, after
+// which conn can be used for something else. What goes wrong in the folder is
+// told to the near side and ends only its operation; the error returned is a
+// connection that broke or made no sense. When ctx ends, conn is closed.
+func Serve(ctx context.Context, conn *wire.Conn, cfg ServeConfig) error {
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &server{link: link{conn: conn}, cfg: cfg}
+	for {
+		f, err := s.recv()
+		if err != nil {
+			return orCause(ctx, err)
+		}
+		switch f.Type {
+		case typeBye:
+			return nil
+		case typeBegin:
+			if err := s.operation(ctx, f); err != nil {
+				return orCause(ctx, err)
+			}
+		default:
+			return unexpected("the begin of a sync", byte(f.Type))
+		}
+	}
+}
+
+// orCause prefers the reason why ctx ended to what its end led to.
+func orCause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+type server struct {
+	link
+	cfg    ServeConfig
+	ways   *names.Ways // of the root, once probed
+	ticket ticket
+}
+
+// operation is one begin and what follows from it.
+func (s *server) operation(ctx context.Context, f wire.Frame) error {
+	var b begin
+	if err := decode(f, "begin", &b); err != nil {
+		return err
+	}
+	o := &operation{server: s}
+	st, err := o.look(ctx, b)
+	if o.root != nil {
+		defer o.root.Close()
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return s.send(typeState, state{Fault: wire.FaultOf(there.fault(err))})
+	}
+	if err := s.send(typeState, st); err != nil {
+		return err
+	}
+	if err := s.sendList(func(to *pack.Lister) error {
+		var err error
+		o.listed, err = o.putList(to)
+		return err
+	}); err != nil {
+		return err
+	}
+	return o.answer(ctx)
+}
+
+// operation is the far side's part of one.
+type operation struct {
+	*server
+	view
+	listed []int // nodes that were put in the list, by place
+}
+
+// look scans and finds the base.
+func (o *operation) look(ctx context.Context, b begin) (state, error) {
+	m, err := ignore.Parse(b.Patterns)
+	if err != nil {
+		return state{}, fault.New(fault.Protocol, "sync: %w", err)
+	}
+	if o.store, err = baseline.Open(o.cfg.StateDir); err != nil {
+		return state{}, err
+	}
+	if o.ticket, err = draw(o.cfg.StateDir); err != nil {
+		return state{}, err
+	}
+	if o.root, err = tree.OpenRoot(o.cfg.Root); err != nil {
+		return state{}, fault.New(fault.RemoteFile, "sync: the work folder on the machine: %w", err)
+	}
+	known, err := o.store.Load()
+	if err != nil {
+		return state{}, err
+	}
+	st := state{Pristine: !known.Committed}
+	for _, raw := range b.Bases[:min(len(b.Bases), maxBases)] {
+		if g, ok := find(known, raw); ok {
+			o.base, st.Base = g, raw
+			break
+		}
+	}
+	if o.ways == nil {
+		w, err := names.Probe(o.root.Root, tree.TempPrefix+"far-")
+		if err != nil {
+			return state{}, err
+		}
+		o.ways = &w
+	}
+	st.Ways = *o.ways
+	raw, err := scan(ctx, o.root, m, o.sweep)
+	if err != nil {
+		return state{}, err
+	}
+	return st, o.relate(ctx, raw)
+}
+
+func find(known baseline.State, raw []byte) (baseline.Generation, bool) {
+	if len(raw) != len(baseline.ID{}) {
+		return baseline.Generation{}, false
+	}
+	return known.Find(baseline.ID(raw))
+}
+
+// sweep removes what an earlier session left. A name that only looks like a
+// temporary file of ours, because it is a folder, stays.
+func (o *operation) sweep(at *tree.Folder, name string) error {
+	fi, err := at.Lstat(name)
+	if err != nil || fi.IsDir() {
+		return nil // gone, or not ours
+	}
+	if err := at.Remove(name); err != nil {
+		o.cfg.Log.Warn("cannot remove a temporary file", "path", tree.Join(at.Path, name), "error", err)
+	}
+	return nil
+}
+
+// answer does what the near side asks for until the operation is over.
+func (o *operation) answer(ctx context.Context) error {
+	var places []uint32
+	for {
+		f, err := o.recv()
+		if err != nil {
+			return err
+		}
+		switch f.Type {
+		case typeNothing:
+			if err := o.refresh(); err != nil {
+				o.cfg.Log.Warn("cannot refresh the baseline", "error", err)
+			}
+			return nil
+		case typeAsk:
+			var q ask
+			if err := decode(f, "what is asked for", &q); err != nil {
+				return err
+			}
+			places = append(places, q.Places...)
+			if err := o.checkPlaces(places); err != nil {
+				return err
+			}
+			if q.More {
+				continue
+			}
+			if err := o.tell(ctx, q.Contents, places); err != nil {
+				return err
+			}
+			places = nil
+		case typeBlock, typePacked, typeEnd:
+			return o.take(ctx, f)
+		default:
+			return unexpected("a question or a stream", byte(f.Type))
+		}
+	}
+}
+
+// checkPlaces holds what is asked for against what was listed.
+func (o *operation) checkPlaces(places []uint32) error {
+	for i, p := range places {
+		if int(p) >= len(o.listed) || o.nodes[o.listed[p]].Kind != tree.File || i > 0 && p <= places[i-1] {
+			return fault.New(fault.Protocol, "sync: asked for entry %d of %d, which is no file or out of order", p, len(o.listed))
+		}
+	}
+	return nil
+}
+
+// tell answers a question: digests in a list, contents in a stream.
+func (o *operation) tell(ctx context.Context, contents bool, places []uint32) error {
+	if contents {
+		return o.sendContents(ctx, places)
+	}
+	todo := make([]int, 0, len(places))
+	for _, p := range places {
+		if i := o.listed[p]; !o.nodes[i].Digest.Known() {
+			todo = append(todo, i)
+		}
+	}
+	if err := tree.Sum(ctx, o.root, o.nodes, todo, workers()); err != nil {
+		return o.send(typeEnd, end{Fault: wire.FaultOf(there.fault(err))})
+	}
+	return o.sendList(func(to *pack.Lister) error {
+		for _, p := range places {
+			if err := to.Put(&pack.Record{Kind: pack.Have, Entry: o.nodes[o.listed[p]].Entry}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// sendContents sends files to the near side. That it may not want the rest is
+// no error here.
+func (o *operation) sendContents(ctx context.Context, places []uint32) error {
+	p := pack.Packer{Root: o.root, Readers: workers(), Gauge: &pack.Gauge{}, Read: func(it pack.Item) {
+		if n, ok := o.node(it.Node.Path); ok {
+			*n = it.Node
+		}
+	}}
+	i := 0
+	next := func(context.Context) (pack.Item, bool, error) {
+		if i == len(places) {
+			return pack.Item{}, false, nil
+		}
+		n := o.nodes[o.listed[places[i]]]
+		i++
+		return pack.Item{Kind: pack.Write, Node: n}, true, nil
+	}
+	_, err := o.sendStream(ctx, nil, there.fault, func(ctx context.Context, send func(pack.Block) error) error {
+		return p.Pack(ctx, next, send)
+	})
+	if fault.Is(err, fault.Unreachable) || fault.Is(err, fault.Protocol) || ctx.Err() != nil {
+		return err
+	}
+	return nil // the near side has heard it, or said it
+}
+
+// take receives a stream, carries it out and commits.
+func (o *operation) take(ctx context.Context, first wire.Frame) error {
+	a := apply.New(ctx, apply.Config{Root: o.root, Seen: o.nodes, Tag: "far", Ways: *o.ways, Workers: workers()})
+	r := &receiver{operation: o, applier: a, delta: newDelta(), settles: map[string]bool{}}
+	last, failed, err := o.recvStream(ctx, &first, r.record, func(err error) error {
+		return o.sendResult(result{Fault: wire.FaultOf(there.fault(err))})
+	})
+	if failed != nil || err != nil || last.Fault != nil {
+		if cerr := a.Close(); cerr != nil {
+			o.cfg.Log.Warn("cannot undo a broken sync", "error", cerr)
+		}
+		if err != nil || failed != nil {
+			return err
+		}
+		return o.sendResult(result{Fault: last.Fault})
+	}
+	res, err := r.finish(last)
+	if cerr := a.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		res = result{Fault: wire.FaultOf(there.fault(err))}
+	}
+	return o.sendResult(res)
+}
+
+// receiver carries out the records of a stream.
+type receiver struct {
+	*operation
+	applier *apply.Applier
+	delta   *delta
+	settles map[string]bool // the steps after which both sides agree
+	removed []string        // to be forgotten, unless they could not go
+	count   int
+}
+
+func (r *receiver) record(rec pack.Record) error {
+	if rec.Kind != pack.Piece {
+		if r.count++; r.count > 3*tree.MaxEntries {
+			return fault.New(fault.Protocol, "sync: more than %d steps", 3*tree.MaxEntries)
+		}
+	}
+	if r.count%256 == 1 {
+		if err := r.ticket.check(); err != nil {
+			return err
+		}
+	}
+	if rec.Settles {
+		r.settles[rec.Path] = true
+	}
+	switch rec.Kind {
+	case pack.Delete:
+		if rec.Settles {
+			r.removed = append(r.removed, rec.Path)
+		}
+		return r.applier.Delete(rec.Path)
+	case pack.Make:
+		return r.applier.Make(rec.Entry)
+	case pack.Meta:
+		return r.applier.Meta(rec.Entry)
+	case pack.Write:
+		return r.applier.Write(rec.Entry, rec.Content)
+	case pack.Begin:
+		return r.applier.Begin(rec.Entry)
+	case pack.Piece:
+		return r.applier.Piece(rec.Content)
+	case pack.Drop:
+		return r.applier.Drop()
+	case pack.End:
+		return r.applier.End(rec.Entry)
+	case pack.Agree:
+		return r.agree(rec.Entry)
+	case pack.Forget:
+		r.removed = append(r.removed, rec.Path)
+		return nil
+	}
+	return fmt.Errorf("%w: record of kind %d in a stream", tree.ErrCodec, rec.Kind)
+}
+
+// agree takes an entry into the baseline that is here already.
+func (r *receiver) agree(e tree.Entry) error {
+	n, ok := r.node(e.Path)
+	if !ok || n.Kind != e.Kind || n.Digest != e.Digest || n.Target != e.Target {
+		return fmt.Errorf("%w: said to agree on %q, which is not so", tree.ErrCodec, e.Path)
+	}
+	r.delta.set[e.Path] = tree.Node{Entry: e, Stamp: n.Stamp}
+	return nil
+}
+
+func (r *receiver) finish(last end) (result, error) {
+	if len(last.Commit) != len(baseline.ID{}) {
+		return result{}, fault.New(fault.Protocol, "sync: stream without a baseline")
+	}
+	done, err := r.applier.Finish()
+	if err != nil {
+		return result{}, err
+	}
+	if err := r.ticket.check(); err != nil {
+		return result{}, err
+	}
+	for _, n := range done.Done {
+		if r.settles[n.Path] {
+			r.delta.set[n.Path] = n
+		}
+	}
+	res := result{Warnings: done.Warnings}
+	for _, path := range r.removed {
+		if !done.Kept[path] {
+			r.delta.forget[path] = true
+		}
+	}
+	for path := range done.Kept {
+		res.Kept = append(res.Kept, path)
+	}
+	if n := len(res.Warnings); n > maxWarnings {
+		res.Warnings = append(res.Warnings[:maxWarnings], fmt.Sprintf("and %d more of these", n-maxWarnings))
+	}
+	return res, r.commit(baseline.ID(last.Commit), r.delta)
+}
+
+// A ticket tells whether this is still the last session of its folder. The
+// process of a connection that broke may not have noticed yet, and must not
+// write any more once another session has begun.
+type ticket struct{ file, id string }
+
+func draw(dir string) (ticket, error) {
+	t := ticket{filepath.Join(dir, "session"), baseline.NewID().String()}
+	tmp := t.file + "." + t.id
+	if err := os.WriteFile(tmp, []byte(t.id), 0o600); err != nil {
+		return t, err
+	}
+	if err := os.Rename(tmp, t.file); err != nil {
+		return t, errors.Join(err, os.Remove(tmp))
+	}
+	return t, nil
+}
+
+func (t ticket) check() error {
+	b, err := os.ReadFile(t.file)
+	if err != nil {
+		return err
+	}
+	if string(b) != t.id {
+		return fault.New(fault.Busy, "sync: another session of this folder has begun")
+	}
+	return nil
+}

@@ -1,0 +1,247 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/internal/worksync/apply"
+	"outrigger.dev/outrigger/internal/worksync/baseline"
+	"outrigger.dev/outrigger/internal/worksync/ignore"
+	"outrigger.dev/outrigger/internal/worksync/pack"
+	"outrigger.dev/outrigger/internal/worksync/tree"
+)
+
+// ClientConfig says what the near side syncs.
+type ClientConfig struct {
+	Root     string   // the user's folder
+	StateDir string   // the near side's baseline of this folder on this machine; made if it is missing
+	Exclude  []string // gitignore patterns; those of the root's ignore file come after them
+	TempTag  string   // marks temporary files in Root, see CleanTemp
+	Progress func(Progress)
+	Log      *slog.Logger
+}
+
+// A Session syncs one folder over one connection. It is for one goroutine.
+type Session struct {
+	link
+	cfg   ClientConfig
+	root  *tree.Folder
+	store *baseline.Store
+	over  bool // the connection is of no more use
+}
+
+// Open starts a session. The other side must be in [Serve] on conn by the time
+// it reads the first frame. Nothing is sent yet.
+func Open(_ context.Context, conn *wire.Conn, cfg ClientConfig) (*Session, error) {
+	if cfg.Progress == nil {
+		cfg.Progress = func(Progress) {}
+	}
+	if cfg.TempTag == "" {
+		cfg.TempTag = "near"
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	root, err := tree.OpenRoot(cfg.Root)
+	if err != nil {
+		return nil, fault.New(fault.LocalFile, "sync: %w", err)
+	}
+	store, err := baseline.Open(cfg.StateDir)
+	if err != nil {
+		root.Close()
+		return nil, here.fault(err)
+	}
+	return &Session{link: link{conn: conn}, cfg: cfg, root: root, store: store}, nil
+}
+
+// Close ends the session; the connection stays open and in step, unless an
+// operation failed in a way that broke it.
+func (s *Session) Close() error {
+	err := s.root.Close()
+	if s.over {
+		return err
+	}
+	s.over = true
+	return errors.Join(err, s.sendBytes(typeBye, nil))
+}
+
+// Up brings what changed here to the machine.
+//
+// Faults: Conflict with the names in its detail, BadName, LocalFile, RemoteFile,
+// FileChanged, DiskFull, Busy, Protocol, and Unreachable if the connection broke;
+// all may be repeated, after Unreachable in a new session. When ctx ends the
+// connection is closed and ctx's error returned.
+func (s *Session) Up(ctx context.Context) (Report, error) { return s.run(ctx, (*exchange).up) }
+
+// Back brings what changed on the machine here. What changed here meanwhile
+// stays here for the next Up. Faults are those of Up.
+func (s *Session) Back(ctx context.Context) (Report, error) { return s.run(ctx, (*exchange).back) }
+
+func (s *Session) run(ctx context.Context, direction func(*exchange, context.Context) error) (Report, error) {
+	if s.over {
+		return Report{}, fault.New(fault.Unreachable, "sync: the session is over")
+	}
+	release := context.AfterFunc(ctx, func() { s.conn.Close() })
+	defer release()
+	start, sent, received := time.Now(), s.sent.Load(), s.received.Load()
+	x := &exchange{Session: s, view: view{root: s.root, store: s.store}}
+	err := here.fault(direction(x, ctx))
+	x.report.Duration = time.Since(start)
+	x.report.Sent, x.report.Received = s.sent.Load()-sent, s.received.Load()-received
+	if err == nil {
+		return x.report, nil
+	}
+	// After a fault in the middle of what both sides say to each other, only
+	// some are known to have left the connection in step.
+	if ctx.Err() != nil || !x.inStep {
+		s.over = true
+	}
+	return x.report, orCause(ctx, err)
+}
+
+// exchange is one operation, seen from the near side.
+type exchange struct {
+	*Session
+	view
+	report Report
+	state  state
+	list   listing
+	far    []tree.Entry      // what the far side has
+	places map[string]uint32 // of far's entries in its list
+	inStep bool              // the far side waits for the next operation
+
+	mu       sync.Mutex // guards progress, and all else that a stream's goroutines note
+	progress Progress
+}
+
+// patterns are the flag's and the ignore file's, in the order in which they count.
+func (x *exchange) patterns() ([]string, *ignore.Matcher, error) {
+	patterns := x.cfg.Exclude
+	f, fi, err := x.root().OpenFile(ignore.FileName)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, tree.ErrNotFile):
+	case err != nil:
+		return nil, nil, err
+	default:
+		defer f.Close()
+		if fi.Size() > wire.MaxFrame/2 {
+			return nil, nil, fault.New(fault.Usage, "%s: %d bytes, want at most %d", ignore.FileName, fi.Size(), wire.MaxFrame/2)
+		}
+		b, err := io.ReadAll(io.LimitReader(f, wire.MaxFrame/2))
+		if err != nil {
+			return nil, nil, err
+		}
+		patterns = append(patterns[:len(patterns):len(patterns)], ignore.Lines(string(b))...)
+	}
+	m, err := ignore.Parse(patterns)
+	if err != nil {
+		return nil, nil, fault.New(fault.Usage, "%w", err)
+	}
+	return patterns, m, nil
+}
+
+func (x *exchange) root() *tree.Folder { return x.Session.root }
+
+// begin opens the operation; the far side starts to scan.
+func (x *exchange) begin() (*ignore.Matcher, baseline.State, error) {
+	patterns, m, err := x.patterns()
+	if err != nil {
+		x.inStep = true
+		return nil, baseline.State{}, err
+	}
+	known, err := x.view.store.Load()
+	if err != nil {
+		x.inStep = true
+		return nil, baseline.State{}, err
+	}
+	b := begin{Patterns: patterns}
+	for _, g := range known.Generations {
+		b.Bases = append(b.Bases, g.ID[:])
+	}
+	return m, known, x.send(typeBegin, b)
+}
+
+// hear reads the far side's state and list.
+func (x *exchange) hear(ctx context.Context, known baseline.State) error {
+	if err := x.recvAs(typeState, "the state of a sync", &x.state); err != nil {
+		return err
+	}
+	if x.state.Fault != nil {
+		x.inStep = true
+		return x.state.Fault.Err()
+	}
+	if g, ok := find(known, x.state.Base); ok {
+		x.base = g
+	} else if len(x.state.Base) > 0 {
+		return fault.New(fault.Protocol, "sync: the machine has a baseline that was not offered")
+	}
+	if err := x.recvList(ctx, x.list.take); err != nil {
+		return err
+	}
+	var err error
+	x.far, x.places, err = x.list.over(x.base.Nodes)
+	return err
+}
+
+// recvList reads a stream that nobody answers.
+func (x *exchange) recvList(ctx context.Context, take func(pack.Record) error) error {
+	last, failed, err := x.recvStream(ctx, nil, take, func(err error) error { return err })
+	switch {
+	case failed != nil:
+		return failed
+	case err != nil:
+		return err
+	case last.Fault != nil:
+		return last.Fault.Err()
+	}
+	return nil
+}
+
+// nothing ends the operation without moving anything.
+func (x *exchange) nothing() error {
+	if err := x.sendBytes(typeNothing, nil); err != nil {
+		return err
+	}
+	x.inStep = true
+	return nil
+}
+
+// ask sends a question about places in the far side's list.
+func (x *exchange) ask(contents bool, places []uint32) error {
+	for len(places) > maxPlaces {
+		if err := x.send(typeAsk, ask{Contents: contents, Places: places[:maxPlaces], More: true}); err != nil {
+			return err
+		}
+		places = places[maxPlaces:]
+	}
+	return x.send(typeAsk, ask{Contents: contents, Places: places})
+}
+
+func (x *exchange) advance(change func(*Progress)) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	change(&x.progress)
+	x.cfg.Progress(x.progress)
+}
+
+// CleanTemp removes the temporary files with this tag below root, which a
+// client that was killed may have left there.
+func CleanTemp(ctx context.Context, root, tag string) (removed int, err error) {
+	removed, err = apply.CleanTemp(ctx, root, tag)
+	if errors.Is(err, os.ErrNotExist) {
+		return removed, nil // a folder that is gone holds nothing
+	}
+	if err != nil {
+		return removed, fmt.Errorf("sync: remove temporary files in %s: %w", root, here.fault(err))
+	}
+	return removed, nil
+}

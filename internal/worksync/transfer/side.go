@@ -1,0 +1,135 @@
+package transfer
+
+import (
+	"context"
+	"runtime"
+
+	"outrigger.dev/outrigger/internal/worksync/baseline"
+	"outrigger.dev/outrigger/internal/worksync/ignore"
+	"outrigger.dev/outrigger/internal/worksync/pack"
+	"outrigger.dev/outrigger/internal/worksync/tree"
+)
+
+// workers is how many goroutines read or write files. More than two hide the
+// latency of a disk; more than eight have nothing left to hide.
+func workers() int { return min(max(runtime.NumCPU(), 2), 8) }
+
+// view is one side's tree during one operation.
+type view struct {
+	root  *tree.Folder
+	store *baseline.Store
+	base  baseline.Generation // the one in use; its ID is zero if there is none
+	nodes []tree.Node         // the scan, in terms of the base
+	// kept is the base with the stamps of this scan where they are known to
+	// stand for the same content, and fresh tells whether that is worth keeping.
+	kept  []tree.Node
+	fresh bool
+}
+
+// scan looks at the whole tree, without reference to a base.
+func scan(ctx context.Context, root *tree.Folder, m *ignore.Matcher, temp func(*tree.Folder, string) error) ([]tree.Node, error) {
+	return tree.Scanner{Ignore: m, Temp: temp}.All(ctx, root)
+}
+
+// relate words a scan in terms of the base and reads the files that leave doubt.
+func (v *view) relate(ctx context.Context, raw []tree.Node) error {
+	var doubtful []int
+	v.nodes, doubtful = tree.Against(v.base.Nodes, raw)
+	if err := tree.Sum(ctx, v.root, v.nodes, doubtful, workers()); err != nil {
+		return err
+	}
+	for _, i := range doubtful {
+		if at, ok := tree.Find(v.base.Nodes, v.nodes[i].Path); ok {
+			tree.Settle(v.base.Nodes[at], &v.nodes[i])
+		}
+	}
+	v.kept = append([]tree.Node(nil), v.base.Nodes...)
+	i := 0
+	for _, n := range v.nodes {
+		for i < len(v.kept) && tree.Compare(v.kept[i].Path, n.Path) < 0 {
+			i++
+		}
+		if n.Same && i < len(v.kept) && v.kept[i].Path == n.Path {
+			v.fresh = v.fresh || n.Kind == tree.File && n.Stamp != v.kept[i].Stamp
+			v.kept[i].Stamp = n.Stamp
+		}
+	}
+	return nil
+}
+
+// sum computes digests of nodes by path.
+func (v *view) sum(ctx context.Context, paths []string) error {
+	var places []int
+	for _, path := range paths {
+		if i, ok := tree.Find(v.nodes, path); ok && v.nodes[i].Kind == tree.File && !v.nodes[i].Digest.Known() {
+			places = append(places, i)
+		}
+	}
+	return tree.Sum(ctx, v.root, v.nodes, places, workers())
+}
+
+// node returns what this side has at path.
+func (v *view) node(path string) (*tree.Node, bool) {
+	i, ok := tree.Find(v.nodes, path)
+	if !ok {
+		return nil, false
+	}
+	return &v.nodes[i], true
+}
+
+// refresh writes better stamps for the base in use.
+func (v *view) refresh() error {
+	if !v.fresh || v.base.ID == (baseline.ID{}) {
+		return nil
+	}
+	return v.store.Refresh(baseline.Generation{ID: v.base.ID, Nodes: v.kept})
+}
+
+// commit makes the next generation.
+func (v *view) commit(id baseline.ID, d *delta) error {
+	return v.store.Commit(baseline.Generation{ID: id, Nodes: baseline.Update(v.kept, d.set, d.forget)}, v.base.ID)
+}
+
+// delta is what an operation changes in the baseline.
+type delta struct {
+	set    map[string]tree.Node
+	forget map[string]bool
+}
+
+func newDelta() *delta { return &delta{map[string]tree.Node{}, map[string]bool{}} }
+
+// putList puts what is not as in the base, in walk order: the entries that
+// differ and the paths that are gone. It returns the nodes that were put.
+func (v *view) putList(to *pack.Lister) ([]int, error) {
+	var listed []int
+	base := v.base.Nodes
+	gone := func() error {
+		err := to.Put(&pack.Record{Kind: pack.Forget, Path: base[0].Path})
+		base = base[1:]
+		return err
+	}
+	for i := range v.nodes {
+		n := &v.nodes[i]
+		for len(base) > 0 && tree.Compare(base[0].Path, n.Path) < 0 {
+			if err := gone(); err != nil {
+				return nil, err
+			}
+		}
+		if len(base) > 0 && base[0].Path == n.Path {
+			base = base[1:]
+		}
+		if n.Same {
+			continue
+		}
+		listed = append(listed, i)
+		if err := to.Put(&pack.Record{Kind: pack.Have, Entry: n.Entry}); err != nil {
+			return nil, err
+		}
+	}
+	for len(base) > 0 {
+		if err := gone(); err != nil {
+			return nil, err
+		}
+	}
+	return listed, nil
+}

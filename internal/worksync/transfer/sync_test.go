@@ -1,0 +1,224 @@
+package transfer_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"outrigger.dev/outrigger/internal/fault"
+)
+
+func TestUpAndBack(t *testing.T) {
+	noGoroutines(t)
+	p := newPair(t)
+	write(t, p.near, map[string]string{
+		"a.txt": "hello", "empty": "", "dir/": "", "dir/sub/deep.c": "int x;", "empty dir/": "",
+		"link -> a.txt": "", "dir/outside -> /etc/passwd": "", "dangling -> nowhere/at/all": "",
+		"big.bin": strings.Repeat("0123456789abcdef", 100_000), "weird\xff\nname": "bytes",
+	})
+	chmod(t, p.near, "a.txt", 0o755)
+	chmod(t, p.near, "empty dir", 0o500)
+	if err := os.Chtimes(filepath.Join(p.near, "a.txt"), time.Time{}, time.Unix(1_000_000_000, 123456789)); err != nil {
+		t.Fatal(err)
+	}
+	rep := p.mustUp()
+	p.wantEqual()
+	if rep.Files != 5 || rep.Links != 3 || rep.Folders != 3 || rep.Deleted != 0 {
+		t.Errorf("report: %+v", rep)
+	}
+	rep = p.mustUp()
+	if rep.Files+rep.Links+rep.Folders+rep.Deleted+rep.Touched != 0 {
+		t.Errorf("nothing changed, but: %+v", rep)
+	}
+
+	write(t, p.far, map[string]string{"out/result.txt": "42", "a.txt": "changed there"})
+	remove(t, p.far, "dangling")
+	chmod(t, p.far, "dir/sub/deep.c", 0o600)
+	rep = p.mustBack()
+	p.wantEqual()
+	if rep.Files != 2 || rep.Folders != 1 || rep.Deleted != 1 || rep.Touched != 1 {
+		t.Errorf("report: %+v", rep)
+	}
+	rep = p.mustBack()
+	if rep.Files+rep.Links+rep.Folders+rep.Deleted+rep.Touched != 0 {
+		t.Errorf("nothing changed, but: %+v", rep)
+	}
+	remove(t, p.near, "dir")
+	write(t, p.near, map[string]string{"dir": "now a file"})
+	remove(t, p.near, "a.txt")
+	write(t, p.near, map[string]string{"a.txt/b": "now a folder"})
+	p.mustUp()
+	p.wantEqual()
+	noTemp(t, p.near, p.far)
+}
+
+func TestConflictMovesNothing(t *testing.T) {
+	p := newPair(t)
+	write(t, p.near, map[string]string{"both": "1", "gone": "1", "same": "1", "near": "1"})
+	p.mustUp()
+	write(t, p.near, map[string]string{"both": "near's", "same": "same", "near": "2"})
+	remove(t, p.near, "gone")
+	write(t, p.far, map[string]string{"both": "far's", "same": "same", "gone": "edited"})
+	near, far := snapshot(t, p.near), snapshot(t, p.far)
+	for _, op := range []func() error{
+		func() error { _, err := p.up(); return err },
+		func() error { _, err := p.back(); return err },
+	} {
+		err := op()
+		if !fault.Is(err, fault.Conflict) {
+			t.Fatalf("got %v, want a conflict", err)
+		}
+		var f *fault.Error
+		if f = asFault(err); !strings.Contains(f.Detail, "both:") || !strings.Contains(f.Detail, "gone:") || strings.Contains(f.Detail, "same") {
+			t.Errorf("detail: %q", f.Detail)
+		}
+		if diff := cmp.Diff(near, snapshot(t, p.near)); diff != "" {
+			t.Errorf("near changed:\n%s", diff)
+		}
+		if diff := cmp.Diff(far, snapshot(t, p.far)); diff != "" {
+			t.Errorf("far changed:\n%s", diff)
+		}
+	}
+	// Settled by hand, all is well again.
+	write(t, p.near, map[string]string{"both": "far's", "gone": "edited"})
+	p.mustUp()
+	p.mustBack()
+	p.wantEqual()
+}
+
+func TestChangesWaitForTheirDirection(t *testing.T) {
+	p := newPair(t)
+	write(t, p.near, map[string]string{"a": "1", "b": "1", "c": "1", "d/x": "1"})
+	p.mustUp()
+	write(t, p.near, map[string]string{"a": "near", "new/here": "1"})
+	remove(t, p.near, "d")
+	write(t, p.far, map[string]string{"b": "far", "made/there": "1", "d/y": "kept"})
+	remove(t, p.far, "c")
+	p.mustUp()
+	want := map[string]string{"a": "near", "b": "1", "c": "1", "new/here": "1"}
+	if diff := cmp.Diff(want, contents(t, p.near)); diff != "" {
+		t.Errorf("near after up:\n%s", diff)
+	}
+	want = map[string]string{"a": "near", "b": "far", "made/there": "1", "new/here": "1", "d/y": "kept"}
+	if diff := cmp.Diff(want, contents(t, p.far)); diff != "" {
+		t.Errorf("far after up:\n%s", diff)
+	}
+	write(t, p.near, map[string]string{"a": "again"})
+	p.mustBack()
+	if diff := cmp.Diff(map[string]string{"a": "again", "b": "far", "made/there": "1", "new/here": "1", "d/y": "kept"}, contents(t, p.near)); diff != "" {
+		t.Errorf("near after back:\n%s", diff)
+	}
+	p.mustUp()
+	p.wantEqual()
+}
+
+func TestExcludes(t *testing.T) {
+	p := newPair(t)
+	p.exclude = []string{"*.o"}
+	write(t, p.near, map[string]string{".outriggerignore": "/build/\n!keep.o\n", "a.c": "1", "a.o": "1", "keep.o": "1", "build/x": "1", "lib/b.o": "near", "lib/b.c": "1"})
+	p.mustUp()
+	want := map[string]string{".outriggerignore": "/build/\n!keep.o\n", "a.c": "1", "keep.o": "1", "lib/b.c": "1"}
+	if diff := cmp.Diff(want, contents(t, p.far)); diff != "" {
+		t.Errorf("far:\n%s", diff)
+	}
+	write(t, p.far, map[string]string{"b.o": "1", "build/y": "1", "lib/b.o": "far"})
+	p.mustBack()
+	remove(t, p.near, "lib")
+	rep := p.mustUp()
+	want = map[string]string{".outriggerignore": "/build/\n!keep.o\n", "a.c": "1", "keep.o": "1", "b.o": "1", "build/y": "1", "lib/b.o": "far"}
+	if diff := cmp.Diff(want, contents(t, p.far)); diff != "" {
+		t.Errorf("far, whose excluded files must stay:\n%s", diff)
+	}
+	if len(rep.Warnings) != 1 || !strings.Contains(rep.Warnings[0], "lib") {
+		t.Errorf("warnings: %q", rep.Warnings)
+	}
+	p.mustBack()
+	want = map[string]string{".outriggerignore": "/build/\n!keep.o\n", "a.c": "1", "a.o": "1", "keep.o": "1", "build/x": "1"}
+	if diff := cmp.Diff(want, contents(t, p.near)); diff != "" {
+		t.Errorf("near, where the folder must not come back:\n%s", diff)
+	}
+}
+
+func TestReadOnlyFolders(t *testing.T) {
+	p := newPair(t)
+	write(t, p.near, map[string]string{"ro/a": "1", "ro/sub/b": "1", "ro2/c": "1"})
+	chmod(t, p.near, "ro/sub", 0o555)
+	chmod(t, p.near, "ro", 0o555)
+	t.Cleanup(func() {
+		for _, root := range []string{p.near, p.far} {
+			os.Chmod(filepath.Join(root, "ro"), 0o755)
+			os.Chmod(filepath.Join(root, "ro/sub"), 0o755)
+		}
+	})
+	p.mustUp()
+	p.wantEqual()
+	chmod(t, p.far, "ro/sub", 0o755)
+	write(t, p.far, map[string]string{"ro/sub/new": "2"})
+	chmod(t, p.far, "ro/sub", 0o555)
+	p.mustBack()
+	p.wantEqual()
+	chmod(t, p.near, "ro", 0o755)
+	chmod(t, p.near, "ro/sub", 0o755)
+	remove(t, p.near, "ro/sub")
+	chmod(t, p.near, "ro", 0o555)
+	p.mustUp()
+	p.wantEqual()
+}
+
+func TestLostBaselineIsNoConflictWhereContentIsEqual(t *testing.T) {
+	p := newPair(t)
+	write(t, p.near, map[string]string{"a": "1", "d/b": "2", "l -> a": ""})
+	p.mustUp()
+	if err := os.RemoveAll(p.nearState); err != nil {
+		t.Fatal(err)
+	}
+	write(t, p.far, map[string]string{"d/new": "3"})
+	rep := p.mustUp()
+	if rep.Files != 0 {
+		t.Errorf("report: %+v", rep)
+	}
+	p.mustBack()
+	p.wantEqual()
+	remove(t, p.near, "a")
+	p.mustUp()
+	p.wantEqual()
+}
+
+func chmod(t testing.TB, root, name string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(filepath.Join(root, name), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t testing.TB, root, name string) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(root, name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// contents returns the files of a tree and what is in them.
+func contents(t testing.TB, root string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for path, what := range snapshot(t, root) {
+		if strings.HasPrefix(what, "file") {
+			b, err := os.ReadFile(filepath.Join(root, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			out[path] = string(b)
+		}
+	}
+	return out
+}
+
+func asFault(err error) *fault.Error {
+	f, _ := err.(*fault.Error)
+	return f
+}

@@ -1,0 +1,263 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sync/errgroup"
+
+	"outrigger.dev/outrigger/internal/fault"
+
+	"outrigger.dev/outrigger/internal/worksync/baseline"
+	"outrigger.dev/outrigger/internal/worksync/ignore"
+	"outrigger.dev/outrigger/internal/worksync/pack"
+	"outrigger.dev/outrigger/internal/worksync/plan"
+	"outrigger.dev/outrigger/internal/worksync/tree"
+)
+
+// scanAhead is how many nodes a scan may be ahead of what is done with them.
+const scanAhead = 4096
+
+// up is the near side of Up.
+func (x *exchange) up(ctx context.Context) error {
+	m, known, err := x.begin()
+	if err != nil {
+		return err
+	}
+	// The scan starts before the far side's answer is here, and goes on after
+	// it: a first sync sends what has been found so far.
+	scanning, stop := context.WithCancel(ctx)
+	defer stop()
+	var group errgroup.Group
+	found := make(chan tree.Node, scanAhead)
+	group.Go(func() error {
+		defer close(found)
+		return tree.Scanner{Ignore: m}.Scan(scanning, x.root(), func(n tree.Node) error {
+			select {
+			case found <- n:
+				return nil
+			case <-scanning.Done():
+				return scanning.Err()
+			}
+		})
+	})
+	err = x.upFrom(ctx, known, m, found, group.Wait)
+	if err == nil {
+		return group.Wait()
+	}
+	stop() // what the scan says no longer counts
+	for range found {
+	}
+	_ = group.Wait() // likewise
+	return err
+}
+
+func (x *exchange) upFrom(ctx context.Context, known baseline.State, m *ignore.Matcher, found <-chan tree.Node, scanned func() error) error {
+	hearing := make(chan error, 1)
+	var raw []tree.Node
+	go func() { hearing <- x.hear(ctx, known) }()
+	var heard error
+	// Take in the scan until the far side's answer is here.
+	for waiting := true; waiting; {
+		select {
+		case heard = <-hearing:
+			waiting = false
+		case n, ok := <-found:
+			if !ok {
+				found = nil
+				heard = <-hearing
+				waiting = false
+				break
+			}
+			raw = append(raw, n)
+		}
+	}
+	if heard != nil {
+		return heard
+	}
+	if x.state.Pristine && len(x.far) == 0 && !x.state.Ways.Picky() {
+		return x.stream(ctx, raw, found, scanned)
+	}
+	if found != nil {
+		for n := range found {
+			raw = append(raw, n)
+		}
+	}
+	if err := scanned(); err != nil {
+		return x.giveUp(err)
+	}
+	p, err := x.plan(ctx, raw)
+	if err != nil {
+		return err
+	}
+	if err := checkNames(x.far, p.Far, x.state.Ways, there.where); err != nil {
+		return x.giveUp(err)
+	}
+	return x.push(ctx, p)
+}
+
+// stream is a first sync: everything goes to an empty folder, while the scan
+// still runs.
+func (x *exchange) stream(ctx context.Context, raw []tree.Node, found <-chan tree.Node, scanned func() error) error {
+	x.nodes = nil
+	d := newDelta()
+	next := func(ctx context.Context) (pack.Item, bool, error) {
+		for {
+			var n tree.Node
+			if len(raw) > 0 {
+				n, raw = raw[0], raw[1:]
+			} else {
+				var ok bool
+				if found != nil {
+					select {
+					case n, ok = <-found:
+					case <-ctx.Done():
+						return pack.Item{}, false, ctx.Err()
+					}
+				}
+				if !ok {
+					return pack.Item{}, false, scanned()
+				}
+			}
+			if n.Kind == tree.File {
+				return pack.Item{Kind: pack.Write, Settles: true, Node: n}, true, nil
+			}
+			if x.streamed(&n, d) {
+				return pack.Item{Kind: pack.Make, Settles: true, Node: n}, true, nil
+			}
+		}
+	}
+	return x.pushItems(ctx, d, nil, next)
+}
+
+// streamed notes an entry that is not a file, and tells whether it is sent.
+func (x *exchange) streamed(n *tree.Node, d *delta) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if n.Kind == tree.Special {
+		x.report.passedOver(n)
+		return false
+	}
+	d.set[n.Path] = *n
+	x.count(plan.Make, n.Kind)
+	return true
+}
+
+// push carries out the far side's part of a plan.
+func (x *exchange) push(ctx context.Context, p plan.Plan) error {
+	if x.base.ID != (baseline.ID{}) && len(p.Far)+len(p.Agreed)+len(p.Forget) == 0 {
+		if err := x.nothing(); err != nil {
+			return err
+		}
+		return x.refresh()
+	}
+	d := newDelta()
+	var removed []string
+	items := make([]pack.Item, 0, len(p.Far)+len(p.Agreed)+len(p.Forget))
+	for _, s := range p.Far {
+		it := pack.Item{Kind: kinds[s.Op], Settles: s.Settles, Node: tree.Node{Entry: s.Entry}}
+		mine, have := x.node(s.Entry.Path)
+		if s.Op == plan.Write && have {
+			it.Node.Stamp = mine.Stamp
+			x.progress.TotalFiles++
+			x.progress.TotalBytes += s.Entry.Size
+		}
+		switch {
+		case s.Op == plan.Delete && s.Settles:
+			removed = append(removed, s.Entry.Path)
+		case s.Op != plan.Delete && s.Op != plan.Write && s.Settles && have:
+			d.set[s.Entry.Path] = tree.Node{Entry: s.Entry, Stamp: mine.Stamp}
+		}
+		x.count(s.Op, s.Entry.Kind)
+		items = append(items, it)
+	}
+	items = append(items, x.settled(p, d)...)
+	return x.pushItems(ctx, d, removed, fromSlice(items))
+}
+
+// kinds are the records that carry steps.
+var kinds = map[plan.Op]pack.Kind{plan.Delete: pack.Delete, plan.Make: pack.Make, plan.Write: pack.Write, plan.Meta: pack.Meta}
+
+// settled makes records of what is to change in the far side's baseline only,
+// and changes it in ours.
+func (x *exchange) settled(p plan.Plan, d *delta) []pack.Item {
+	var items []pack.Item
+	for _, e := range p.Agreed {
+		items = append(items, pack.Item{Kind: pack.Agree, Node: tree.Node{Entry: e}})
+		if mine, ok := x.node(e.Path); ok {
+			d.set[e.Path] = tree.Node{Entry: e, Stamp: mine.Stamp}
+		}
+	}
+	for _, path := range p.Forget {
+		items = append(items, pack.Item{Kind: pack.Forget, Node: tree.Node{Entry: tree.Entry{Path: path}}})
+		d.forget[path] = true
+	}
+	return items
+}
+
+func fromSlice(items []pack.Item) func(context.Context) (pack.Item, bool, error) {
+	return func(context.Context) (pack.Item, bool, error) {
+		if len(items) == 0 {
+			return pack.Item{}, false, nil
+		}
+		it := items[0]
+		items = items[1:]
+		return it, true, nil
+	}
+}
+
+// pushItems streams items, and commits on this side what the far side has
+// committed.
+func (x *exchange) pushItems(ctx context.Context, d *delta, removed []string, next func(context.Context) (pack.Item, bool, error)) error {
+	packer := pack.Packer{Root: x.root(), Readers: workers(), Gauge: &pack.Gauge{}, Read: func(it pack.Item) {
+		x.advance(func(p *Progress) {
+			x.report.Files++
+			x.report.Bytes += it.Node.Size
+			if it.Settles {
+				d.set[it.Node.Path] = it.Node
+			}
+			p.Files++
+			p.Bytes += it.Node.Size
+		})
+	}}
+	id := baseline.NewID()
+	answer, err := x.sendStream(ctx, id[:], here.fault, func(ctx context.Context, send func(pack.Block) error) error {
+		return packer.Pack(ctx, next, send)
+	})
+	if err != nil {
+		x.inStep = !isBroken(err)
+		return err
+	}
+	x.inStep = true
+	x.report.warn(answer.Warnings...)
+	kept := map[string]bool{}
+	for _, path := range answer.Kept {
+		kept[path] = true
+	}
+	for _, path := range removed {
+		if !kept[path] {
+			d.forget[path] = true
+		}
+	}
+	return x.commit(id, d)
+}
+
+// isBroken tells whether a fault left the connection out of step.
+func isBroken(err error) bool {
+	k := fault.Of(err)
+	return k == fault.Unreachable || k == fault.Protocol || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// count reports a step that is about to be taken; files count when they are read.
+func (x *exchange) count(op plan.Op, kind tree.Kind) {
+	switch {
+	case op == plan.Delete:
+		x.report.Deleted++
+	case op == plan.Meta:
+		x.report.Touched++
+	case kind == tree.Dir:
+		x.report.Folders++
+	case kind == tree.Link:
+		x.report.Links++
+	}
+}
