@@ -1,0 +1,70 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"outrigger.dev/outrigger/internal/cli/app"
+	"outrigger.dev/outrigger/internal/cli/progress"
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/relay"
+	"outrigger.dev/outrigger/internal/runclient"
+)
+
+// exitOf turns what the command did into our own end.
+func exitOf(show progress.Reporter, exit runclient.Exit) error {
+	code := exit.Code
+	if exit.Signal != "" {
+		code = fault.ExitSignal + exit.SigNum
+	}
+	show.Event(progress.Event{Event: "exit", Exit: &code, Signal: exit.Signal, Seconds: exit.Took.Seconds()})
+	if code == 0 {
+		return nil
+	}
+	return app.Exit(code)
+}
+
+// describe adds how the command ended to what went wrong after it.
+func describe(ctx context.Context, err error, result relay.Result) error {
+	if !result.Ran || fault.Is(err, fault.TimedOut) {
+		return err
+	}
+	how := fmt.Sprintf("exit code %d", result.Exit.Code)
+	if result.Exit.Signal != "" {
+		how = "signal " + result.Exit.Signal
+	}
+	f := fault.New(fault.Of(err), "the command ended with %s, but its files did not all come back: %w", how, err)
+	var inner *fault.Error
+	if errors.As(err, &inner) {
+		f.Detail, f.Remedy, f.Exit = inner.Detail, inner.Remedy, inner.Exit
+	}
+	return f
+}
+
+// report tells a script about a failure of ours; people are told by the root.
+func report(show progress.Reporter, a *app.App, err error) error {
+	var exit app.Exit
+	if err != nil && !errors.As(err, &exit) && a.JSON() {
+		show.Event(progress.Fault(err))
+	}
+	return err
+}
+
+// joinFault tells that the machine could not be given back, beside how the run
+// itself ended.
+func joinFault(err, release error) error {
+	var exit app.Exit
+	switch {
+	case err == nil:
+		return release
+	case errors.As(err, &exit):
+		return fault.New(fault.Of(release), "the command ended with exit code %d, but %w", int(exit), release).WithRemedy("%s", fault.Remedy(release))
+	}
+	f := fault.New(fault.Of(err), "%w; and %v", err, release)
+	var inner *fault.Error
+	if errors.As(err, &inner) {
+		f.Detail, f.Remedy, f.Exit = inner.Detail, inner.Remedy, inner.Exit
+	}
+	return f
+}
