@@ -13,6 +13,7 @@ import (
 	"outrigger.dev/outrigger/internal/cli/app"
 	"outrigger.dev/outrigger/internal/cli/config"
 	"outrigger.dev/outrigger/internal/cli/image"
+	"outrigger.dev/outrigger/internal/cli/run"
 	"outrigger.dev/outrigger/internal/cli/term"
 	"outrigger.dev/outrigger/internal/cli/version"
 	"outrigger.dev/outrigger/internal/cli/vm"
@@ -75,6 +76,7 @@ itself failed, 126 and 127 as shells use them, 128+N for signal N.`,
 	a.Flags.Add(root.PersistentFlags())
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
+		run.New(a),
 		vm.New(a),
 		image.New(a),
 		config.New(a),
