@@ -49,8 +49,8 @@ var Walls = []Wall{
 		Why: "the agent runs on other people's machines: it stays small enough to be read by their security team",
 	},
 	{
-		Package: "internal/worksync/...", Deep: true,
-		Never: []string{"net", "golang.org/x/crypto/ssh/...", "k8s.io/..."},
+		Package: "internal/worksync/...",
+		Never:   []string{"net", "golang.org/x/crypto/ssh/...", "k8s.io/..."},
 		Why:   "a sync is given its connection, so that it can be proved without one",
 	},
 	{
