@@ -51,7 +51,7 @@ var Walls = []Wall{
 	{
 		Package: "internal/worksync/...",
 		Never:   []string{"net", "golang.org/x/crypto/ssh/...", "k8s.io/..."},
-		Why:   "a sync is given its connection, so that it can be proved without one",
+		Why:     "a sync is given its connection, so that it can be proved without one",
 	},
 	{
 		Package: "internal/relay", Deep: true,
