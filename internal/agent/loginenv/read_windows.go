@@ -1,0 +1,13 @@
+package loginenv
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+)
+
+// Read returns this process's environment: Windows has no profile to read.
+func Read(_ context.Context, _, _ string, _ func(*exec.Cmd) error, _ *slog.Logger) (env []string, warning string) {
+	return clean(os.Environ()), ""
+}

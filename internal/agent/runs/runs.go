@@ -1,0 +1,299 @@
+// Package runs looks after runs: it starts each exactly once, keeps what it
+// says until the client has it, passes on what it is told, and ends it when it
+// is over or nobody is left who wants it.
+//
+// A run belongs to one process, the daemon. If that dies, its runs are lost: the
+// next one kills what is left of them, and gives out what they said until then.
+package runs
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"outrigger.dev/outrigger/internal/agent/disk"
+	"outrigger.dev/outrigger/internal/agent/lease"
+	"outrigger.dev/outrigger/internal/agent/proc"
+	"outrigger.dev/outrigger/internal/agent/spool"
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/wire"
+)
+
+// A Config is what a Supervisor needs.
+type Config struct {
+	Leases  *lease.Store
+	Starter *proc.Starter
+	// Login returns the login environment and a warning for the user, or "".
+	Login func(ctx context.Context) (env []string, warning string)
+	Log   *slog.Logger
+}
+
+// A Supervisor holds the runs of one daemon.
+type Supervisor struct {
+	cfg   Config
+	self  proc.Identity
+	tasks sync.WaitGroup // goroutines of runs
+
+	mu      sync.Mutex
+	runs    map[key]*entry
+	closed  bool
+	changed chan struct{} // closed and replaced when a run comes or goes
+}
+
+type key struct{ lease, run string }
+
+// An entry is a run, or the attempt to start it.
+type entry struct {
+	ready chan struct{} // closed when run or err is set
+	run   *Run
+	err   error
+}
+
+// New returns a Supervisor without runs.
+func New(cfg Config) *Supervisor {
+	return &Supervisor{cfg: cfg, self: proc.Self(), runs: map[key]*entry{}, changed: make(chan struct{})}
+}
+
+// Start starts a run, or returns the one that was started under that name.
+func (s *Supervisor) Start(ctx context.Context, spec wire.RunSpec) (*Run, error) {
+	return s.once(ctx, key{spec.Lease, spec.RunID}, func() (*Run, error) {
+		// Whoever asked may be gone before it is started; it is started all the same.
+		return s.start(context.WithoutCancel(ctx), spec)
+	})
+}
+
+// Attach returns a run that was started. Of one whose daemon died, what it said
+// is still given out. Anything else is a fault of kind RunLost.
+func (s *Supervisor) Attach(ctx context.Context, leaseName, id string) (*Run, error) {
+	return s.once(ctx, key{leaseName, id}, func() (*Run, error) {
+		return s.recover(context.WithoutCancel(ctx), leaseName, id)
+	})
+}
+
+// once lets one caller make the run, while others wait for it.
+func (s *Supervisor) once(ctx context.Context, k key, make func() (*Run, error)) (*Run, error) {
+	s.mu.Lock()
+	e, there := s.runs[k]
+	if !there {
+		if s.closed {
+			s.mu.Unlock()
+			return nil, fault.New(fault.RunLost, "run %s: the agent is ending", k.run)
+		}
+		e = newEntry()
+		s.runs[k] = e
+	}
+	s.mu.Unlock()
+	if !there {
+		e.run, e.err = make()
+		if e.err != nil {
+			s.forget(k)
+		}
+		close(e.ready)
+	}
+	select {
+	case <-e.ready:
+		return e.run, e.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func newEntry() *entry { return &entry{ready: make(chan struct{})} }
+
+func (s *Supervisor) forget(k key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.runs, k)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// start makes the run's folder, which no other process can make again, and
+// starts its command.
+func (s *Supervisor) start(ctx context.Context, spec wire.RunSpec) (*Run, error) {
+	login, warning := s.cfg.Login(ctx)
+	var r *Run
+	err := s.cfg.Leases.With(ctx, spec.Lease, func(dir disk.LeaseDir, rec disk.Lease) error {
+		run, err := dir.Run(spec.RunID)
+		if err != nil {
+			return err
+		}
+		err = os.Mkdir(string(run), 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			return errStartedBefore
+		}
+		if err != nil {
+			return disk.Fault("run", err)
+		}
+		r, err = s.launch(ctx, rewritten(spec, rec.Rewrites), dir, run, login)
+		if err != nil {
+			return errors.Join(err, disk.RemoveAll(ctx, string(run)))
+		}
+		return nil
+	})
+	if errors.Is(err, errStartedBefore) {
+		return s.recover(ctx, spec.Lease, spec.RunID)
+	}
+	if err != nil {
+		return nil, firstFault(err)
+	}
+	if warning != "" {
+		r.warnings = append(r.warnings, warning)
+	}
+	s.cfg.Log.Info("run started", "lease", spec.Lease, "run", spec.RunID, "pid", r.proc.Identity().PID)
+	s.supervise(r)
+	return r, nil
+}
+
+var errStartedBefore = errors.New("run was started before")
+
+// firstFault is the fault itself, without what the cleaning up added to it.
+func firstFault(err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return f
+	}
+	return err
+}
+
+// launch starts the command. Its record is written before, so that whoever
+// finds a dead daemon knows that there may be processes.
+func (s *Supervisor) launch(ctx context.Context, spec wire.RunSpec, dir disk.LeaseDir, run disk.RunDir, login []string) (*Run, error) {
+	rec := disk.Run{ID: spec.RunID, Lease: spec.Lease, State: disk.Starting, Daemon: s.self,
+		Tree: proc.Identity{ID: markerOf(spec.Lease, spec.RunID), Boot: s.self.Boot}}
+	if err := run.Write(rec); err != nil {
+		return nil, err
+	}
+	env := environ(login, dir, spec)
+	wd, err := workdir(dir, spec.Dir)
+	if err != nil {
+		return nil, err
+	}
+	ps, err := command(spec, run, wd, env)
+	if err != nil {
+		return nil, err
+	}
+	log, err := spool.Create(run.Log(), spec.SpoolLimit)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	p, err := s.cfg.Starter.Start(ps)
+	if err != nil {
+		return nil, errors.Join(startFault(ps, spec.Script != nil, err), log.Close())
+	}
+	rec.State, rec.Tree = disk.Running, p.Identity()
+	if err := run.Write(rec); err != nil {
+		err = errors.Join(err, p.Kill())
+		p.Wait()
+		return nil, errors.Join(err, p.Close(), log.Close())
+	}
+	return newRun(s, spec, rec, run, p, log, began), nil
+}
+
+// recover makes a run of what a dead daemon left: its output, and an end that
+// says that the run is lost.
+func (s *Supervisor) recover(ctx context.Context, leaseName, id string) (*Run, error) {
+	dir, err := s.cfg.Leases.Living(leaseName)
+	if err != nil {
+		return nil, err
+	}
+	run, err := dir.Run(id)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := run.Read()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.RunLost, "run %s: not known on this machine", id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if rec.Live() && proc.Alive(rec.Daemon) {
+		return nil, fault.New(fault.Busy, "run %s: another agent (process %d) looks after it", id, rec.Daemon.PID)
+	}
+	if rec.State == disk.Ended {
+		return nil, fault.New(fault.RunLost, "run %s: it ended, and what it said was given out", id)
+	}
+	if _, err := s.cfg.Leases.Orphans(ctx, leaseName); err != nil {
+		return nil, err
+	}
+	log, err := spool.Recover(run.Log())
+	if err != nil {
+		return nil, err
+	}
+	rec.State = disk.Lost
+	r := newRun(s, wire.RunSpec{RunID: id, Lease: leaseName}, rec, run, nil, log, time.Now())
+	lost := fault.New(fault.RunLost, "run %s: the agent that looked after it died, so it was killed", id)
+	r.finish(wire.RunExit{Ending: wire.EndedByFault, Fault: wire.FaultOf(lost)})
+	s.cfg.Log.Info("run recovered from a dead daemon", "lease", leaseName, "run", id, "bytes", log.Span().End)
+	return r, nil
+}
+
+// Find returns a run that this daemon holds, nil if it does not.
+func (s *Supervisor) Find(leaseName, id string) *Run {
+	s.mu.Lock()
+	e := s.runs[key{leaseName, id}]
+	s.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	<-e.ready
+	return e.run
+}
+
+// List returns the runs that this daemon holds.
+func (s *Supervisor) List() []wire.RunState {
+	var out []wire.RunState
+	for _, r := range s.all() {
+		out = append(out, r.state())
+	}
+	return out
+}
+
+func (s *Supervisor) all() []*Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []*Run
+	for _, e := range s.runs {
+		select {
+		case <-e.ready:
+			if e.run != nil {
+				all = append(all, e.run)
+			}
+		default: // being started
+		}
+	}
+	return all
+}
+
+// Count returns how many runs there are, those that are being started too, and
+// a channel that is closed when one goes.
+func (s *Supervisor) Count() (int, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.runs), s.changed
+}
+
+// Close ends all runs at once and waits for them. No run starts any more.
+func (s *Supervisor) Close() {
+	s.mu.Lock()
+	s.closed = true
+	var waiting []*entry
+	for _, e := range s.runs {
+		waiting = append(waiting, e)
+	}
+	s.mu.Unlock()
+	for _, e := range waiting {
+		<-e.ready
+		if e.run != nil {
+			e.run.End(wire.EndedByFault, true)
+			e.run.drop()
+		}
+	}
+	s.tasks.Wait()
+}

@@ -1,0 +1,132 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+
+	"outrigger.dev/outrigger/internal/agent/disk"
+	"outrigger.dev/outrigger/internal/agent/lease"
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/version"
+	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/internal/worksync/transfer"
+)
+
+// A server answers one client on stdio.
+type server struct {
+	root   disk.Root
+	leases *lease.Store
+	log    *slog.Logger
+}
+
+// serve answers requests until the client hangs up.
+func (s *server) serve(ctx context.Context, stdio Stdio) error {
+	conn := wire.NewConn(stream{stdio})
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if err := conn.SendHello(version.Version, machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}); err != nil {
+		return err
+	}
+	if err := conn.Flush(); err != nil {
+		return err
+	}
+	if _, err := conn.RecvHello(); err != nil {
+		return err
+	}
+	for {
+		f, err := conn.Recv()
+		if errors.Is(err, io.EOF) || ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if f.Type == wire.TypePing {
+			if err := conn.SendBytes(wire.TypePong); err != nil {
+				return err
+			}
+			continue
+		}
+		var req wire.Request
+		if f.Type != wire.TypeRequest || f.Decode(&req) != nil {
+			return fault.New(fault.Protocol, "serve: got frame type %d, want a request", f.Type)
+		}
+		if err := s.answer(ctx, conn, req); err != nil {
+			return fmt.Errorf("%s: %w", req.Method, err)
+		}
+	}
+}
+
+func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) error {
+	switch req.Method {
+	case wire.MethodInfo:
+		return respond(conn, req, func(q wire.InfoRequest) (wire.Info, error) { return s.info(ctx, q) })
+	case wire.MethodLeaseAcquire:
+		return respond(conn, req, func(q wire.LeaseAcquire) (wire.Lease, error) { return s.leases.Acquire(ctx, q) })
+	case wire.MethodLeaseRenew:
+		return respond(conn, req, func(q wire.LeaseRenew) (wire.Lease, error) { return s.leases.Renew(ctx, q) })
+	case wire.MethodLeaseRelease:
+		// A client that hangs up in the middle still wants it released.
+		return respond(conn, req, func(q wire.LeaseRelease) (any, error) {
+			return nil, s.leases.Release(context.WithoutCancel(ctx), q.Name)
+		})
+	case wire.MethodLeaseList:
+		return respond(conn, req, func(any) (wire.LeaseList, error) {
+			all, err := s.leases.List()
+			return wire.LeaseList{Leases: all}, err
+		})
+	case wire.MethodLink:
+		return respond(conn, req, func(q wire.LinkRequest) (wire.LinkAnswer, error) { return s.leases.Link(ctx, q) })
+	case wire.MethodSync:
+		return s.sync(ctx, conn, req)
+	}
+	return conn.Respond(nil, fault.New(fault.Protocol, "method %q: unknown", req.Method))
+}
+
+// respond decodes a request, and answers it with what do returns.
+func respond[Q, A any](conn *wire.Conn, req wire.Request, do func(Q) (A, error)) error {
+	var q Q
+	if err := wire.Unmarshal(req.Body, &q); err != nil {
+		return conn.Respond(nil, fault.New(fault.Protocol, "%s: %w", req.Method, err))
+	}
+	a, err := do(q)
+	return conn.Respond(a, err)
+}
+
+// sync hands the connection to package transfer until the client ends the session.
+func (s *server) sync(ctx context.Context, conn *wire.Conn, req wire.Request) error {
+	var cfg transfer.ServeConfig
+	err := respond(conn, req, func(q wire.SyncRequest) (any, error) {
+		var err error
+		cfg, err = s.syncConfig(q)
+		return nil, err
+	})
+	if err != nil || cfg.Root == "" {
+		return err
+	}
+	return transfer.Serve(ctx, conn, cfg)
+}
+
+func (s *server) syncConfig(q wire.SyncRequest) (transfer.ServeConfig, error) {
+	dir, err := s.leases.Living(q.Lease)
+	if err != nil {
+		return transfer.ServeConfig{}, err
+	}
+	root, err := dir.Work(q.Folder)
+	if err != nil {
+		return transfer.ServeConfig{}, err
+	}
+	state, err := dir.Sync(q.Folder)
+	if err != nil {
+		return transfer.ServeConfig{}, err
+	}
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return transfer.ServeConfig{}, disk.Fault("work folder", err)
+	}
+	return transfer.ServeConfig{Root: root, StateDir: state, Log: s.log}, nil
+}
