@@ -13,6 +13,7 @@ import (
 	"outrigger.dev/outrigger/internal/agent/lease"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/parcel"
 	"outrigger.dev/outrigger/internal/version"
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
@@ -84,6 +85,8 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 		return respond(conn, req, func(q wire.LinkRequest) (wire.LinkAnswer, error) { return s.leases.Link(ctx, q) })
 	case wire.MethodSync:
 		return s.sync(ctx, conn, req)
+	case parcel.MethodPack, parcel.MethodUnpack:
+		return parcel.Serve(ctx, conn, req)
 	}
 	return conn.Respond(nil, fault.New(fault.Protocol, "method %q: unknown", req.Method))
 }
