@@ -12,6 +12,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/cli/app"
 	"outrigger.dev/outrigger/internal/cli/config"
+	"outrigger.dev/outrigger/internal/cli/gc"
 	"outrigger.dev/outrigger/internal/cli/image"
 	"outrigger.dev/outrigger/internal/cli/run"
 	"outrigger.dev/outrigger/internal/cli/term"
@@ -79,6 +80,7 @@ itself failed, 126 and 127 as shells use them, 128+N for signal N.`,
 		run.New(a),
 		vm.New(a),
 		image.New(a),
+		gc.New(a),
 		config.New(a),
 		version.New(a),
 	)
