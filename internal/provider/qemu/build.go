@@ -85,6 +85,7 @@ type builder struct {
 	origin   origin
 	inputs   string
 	started  time.Time
+	draft    draft
 }
 
 func (b builder) stage(format string, args ...any) {
@@ -159,11 +160,10 @@ func (b builder) build(ctx context.Context) (built provider.Image, err error) {
 	if err := b.p.sweep(ctx); err != nil {
 		return provider.Image{}, err
 	}
-	d, err := b.p.draft(ctx)
-	if err != nil {
+	if b.draft, err = b.p.draft(ctx); err != nil {
 		return provider.Image{}, err
 	}
-	defer func() { err = errors.Join(err, d.discard()) }()
+	defer func() { err = errors.Join(err, b.draft.discard()) }()
 	building, err := acquire(ctx, b.p.path("build.lock"))
 	if err != nil {
 		return provider.Image{}, err
@@ -184,7 +184,7 @@ func (b builder) build(ctx context.Context) (built provider.Image, err error) {
 		Name: b.spec.Name, Dir: b.spec.Name + "-" + randomName(), Disk: int64(b.p.cfg.DiskGiB) << 30,
 		Platform: machine.Platform{OS: "linux", Arch: runtime.GOARCH}, Inputs: b.inputs,
 	}
-	if img.Layers, err = b.make(ctx, d.dir); err != nil {
+	if img.Layers, err = b.make(ctx); err != nil {
 		return provider.Image{}, err
 	}
 	img.Created = time.Now()
@@ -193,7 +193,7 @@ func (b builder) build(ctx context.Context) (built provider.Image, err error) {
 		return provider.Image{}, err
 	}
 	defer l.release()
-	if err := b.p.publishImage(img, d); err != nil {
+	if err := b.p.publishImage(img, b.draft); err != nil {
 		return provider.Image{}, err
 	}
 	b.stage("done")

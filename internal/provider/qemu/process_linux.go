@@ -59,6 +59,16 @@ func holds(pid int, path string) bool {
 // detached makes a child the head of its own session.
 func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
+// apart gives a child of root its own view of what is mounted where. What it
+// mounts is gone when it is, however it ends: whoever removes its folder then
+// does not remove what was mounted there.
+func apart() *syscall.SysProcAttr {
+	if os.Geteuid() != 0 {
+		return nil // others cannot mount anything that we would see
+	}
+	return &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+}
+
 // dialIn connects to a socket in dir. A socket's path is limited to 108 bytes,
 // which a state folder may exceed: the way over /proc is always short.
 func dialIn(ctx context.Context, dir, name string) (net.Conn, error) {

@@ -22,4 +22,6 @@ func holders(string) ([]*os.Process, error) { return nil, unsupported() }
 
 func detached() *syscall.SysProcAttr { return nil }
 
+func apart() *syscall.SysProcAttr { return nil }
+
 func dialIn(context.Context, string, string) (net.Conn, error) { return nil, unsupported() }

@@ -10,13 +10,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/provider/qemu/guest"
 )
 
-// make fills dir with a kernel, an initial RAM disk and the one layer of a disk.
-func (b builder) make(ctx context.Context, dir string) (layers []string, err error) {
+// make fills the draft with a kernel, an initial RAM disk and the one layer of
+// a disk.
+func (b builder) make(ctx context.Context) (layers []string, err error) {
+	dir := b.draft.dir
 	work := filepath.Join(dir, "work")
 	if err := os.Mkdir(work, 0o755); err != nil {
 		return nil, localFile(err)
@@ -122,11 +126,19 @@ func (b builder) asRoot(ctx context.Context, work, name string, args ...string) 
 	return exec.CommandContext(ctx, "fakeroot", append([]string{"-i", state, "-s", state, path}, args...)...), nil
 }
 
-// run executes a step of the build.
+// toldToEnd is how long a step has to clean up after it was told to end.
+const toldToEnd = 10 * time.Second
+
+// run executes a step of the build. It inherits the lock on the draft, so that
+// nobody takes the draft for abandoned while a step outlives us.
 func (b builder) run(ctx context.Context, cmd *exec.Cmd) error {
 	said := &listener{stage: b.stage}
+	cmd.ExtraFiles = []*os.File{b.draft.maker.file}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = toldToEnd
+	cmd.SysProcAttr = apart()
 	cmd.Stdout, cmd.Stderr = said, said
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "TMPDIR="+os.TempDir())
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
