@@ -1,6 +1,15 @@
 package sshhost
 
-import "outrigger.dev/outrigger/internal/machine"
+import (
+	"maps"
+	"os"
+	"os/user"
+	"strings"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/reach"
+)
 
 // Config is a list of hosts that exist already.
 type Config struct {
@@ -9,10 +18,10 @@ type Config struct {
 
 // A Host is one computer with room for Slots machines at a time.
 type Host struct {
-	Name   string            `yaml:"name"`
+	Name   string            `yaml:"name"`  // "": the address
 	Slots  int               `yaml:"slots"` // 0 means 1
 	Root   string            `yaml:"root"`  // see [machine.Endpoint.Root]
-	OS     string            `yaml:"os"`    // what people are shown; the agent finds out by itself
+	OS     string            `yaml:"os"`    // shown to people, as a label; the agent finds out by itself
 	Arch   string            `yaml:"arch"`
 	Labels map[string]string `yaml:"labels"`
 	Login  `yaml:",inline"`
@@ -39,4 +48,94 @@ type Login struct {
 	PasswordCommand []string `yaml:"passwordCommand"`
 
 	Password machine.Secret `yaml:"-"`
+}
+
+// A host is a [Host] with everything filled in.
+type host struct {
+	name     string
+	slots    int
+	labels   map[string]string
+	endpoint machine.Endpoint
+}
+
+// hosts checks the configuration and fills in what it leaves open.
+func (c Config) hosts() ([]host, error) {
+	if len(c.Hosts) == 0 {
+		return nil, fault.New(fault.Config, "ssh: lists no hosts")
+	}
+	seen := map[string]bool{}
+	var all []host
+	for i, h := range c.Hosts {
+		if h.Address == "" {
+			return nil, fault.New(fault.Config, "ssh: host %d: has no address", i+1)
+		}
+		name := h.Name
+		if name == "" {
+			name = h.Address
+		}
+		if seen[name] {
+			return nil, fault.New(fault.Config, "ssh: host %s: is listed twice", name)
+		}
+		seen[name] = true
+		if h.Slots < 0 {
+			return nil, fault.New(fault.Config, "ssh: host %s: %d slots: want at least 1", name, h.Slots)
+		}
+		ep, err := h.endpoint()
+		if err != nil {
+			return nil, err
+		}
+		ep.Root = h.Root
+		for _, j := range h.Jump {
+			if j.Address == "" {
+				return nil, fault.New(fault.Config, "ssh: host %s: a jump host has no address", name)
+			}
+			jump, err := j.endpoint()
+			if err != nil {
+				return nil, err
+			}
+			ep.Jumps = append(ep.Jumps, jump)
+		}
+		labels := map[string]string{"host": name}
+		maps.Copy(labels, h.Labels)
+		if h.OS != "" {
+			labels["os"] = h.OS
+		}
+		if h.Arch != "" {
+			labels["arch"] = h.Arch
+		}
+		all = append(all, host{name: name, slots: max(1, h.Slots), labels: labels, endpoint: ep})
+	}
+	return all, nil
+}
+
+// endpoint says the same in the words of package reach.
+func (l Login) endpoint() (machine.Endpoint, error) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return machine.Endpoint{}, fault.New(fault.Config, "ssh: host %s: the home folder that holds ~/.ssh: %w", l.Address, err)
+	}
+	ep := machine.Endpoint{
+		Host: l.Address, Port: l.Port, User: l.User,
+		HostKeys: l.HostKeys, KnownHosts: l.KnownHosts,
+		Auth: machine.Auth{KeyFiles: l.KeyFiles, CertFiles: l.CertFiles, Agent: l.Agent, Password: l.Password},
+	}
+	if ep.User == "" {
+		u, err := user.Current()
+		if err != nil {
+			return machine.Endpoint{}, fault.New(fault.Config, "ssh: host %s: no user given, and who runs this: %w", l.Address, err)
+		}
+		_, name, ok := strings.Cut(u.Username, `\`) // Windows puts the domain before it
+		if !ok {
+			name = u.Username
+		}
+		ep.User = name
+	}
+	if len(l.KeyFiles) == 0 && !l.Agent && l.Password.Empty() {
+		ep.Auth = reach.DefaultAuth(home)
+		ep.Auth.CertFiles = l.CertFiles
+	}
+	if len(l.HostKeys) == 0 && len(l.KnownHosts) == 0 {
+		ep.KnownHosts = reach.DefaultKnownHosts(home)
+	}
+	return ep, nil
 }

@@ -2,45 +2,171 @@
 // shelf, a Linux box. A machine is a slot of a host, held by a lease that the
 // agent keeps on the host itself, with an owner and an expiry; so two clients
 // never share a slot, and what a dead client held comes free by itself.
+//
+// Nothing is remembered here: every question goes to the hosts, all at once.
+// Slots are counted per login, since the agent's folder is the user's own.
 package sshhost
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/provider"
+	"outrigger.dev/outrigger/internal/reach"
 	"outrigger.dev/outrigger/internal/reach/deliver"
+	"outrigger.dev/outrigger/internal/wire"
 )
 
 // A Provider lends slots of hosts.
-type Provider struct{}
+type Provider struct {
+	name   string
+	hosts  []host
+	agents deliver.Source
+	reach  reach.Options
+	log    *slog.Logger
+}
 
 var _ provider.Provider = (*Provider)(nil)
 
 // New checks cfg and returns the provider called name. It contacts nobody.
 func New(name string, cfg Config, agents deliver.Source, log *slog.Logger) (*Provider, error) {
-	return nil, fault.New(fault.Internal, "sshhost: not there yet")
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	hosts, err := cfg.hosts()
+	if err != nil {
+		return nil, err
+	}
+	return &Provider{name: name, hosts: hosts, agents: agents, reach: reach.Options{Log: log}, log: log}, nil
 }
 
-// Create implements [provider.Provider]: it takes a free slot.
+// maxLife is for machines that never expire: a lease always does, and the
+// agent allows no longer one. Whoever uses the machine renews it.
+const maxLife = 30 * 24 * time.Hour
+
+// Create implements [provider.Provider]: it takes a free slot, on the host that
+// has most of them.
 func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machine, error) {
-	return machine.Machine{}, fault.New(fault.Internal, "sshhost: not there yet")
+	if spec.Image != "" {
+		return machine.Machine{}, fault.New(fault.UnknownImage, "%s: image %q: hosts are as they are", p.name, spec.Image)
+	}
+	if _, err := machine.ParseName(string(spec.Name)); err != nil {
+		return machine.Machine{}, fault.New(fault.ProviderRefused, "%s: %w", p.name, err)
+	}
+	visits := p.visitAll(ctx)
+	defer visits.close()
+	if v, l, ok := visits.find(spec.Name); ok {
+		if l.Owner != string(spec.Owner) {
+			return machine.Machine{}, fault.New(fault.NameTaken, "%s: machine %s: belongs to another owner", p.name, spec.Name)
+		}
+		if !l.Releasing {
+			return p.describe(v, l), nil
+		}
+	}
+	req := wire.LeaseAcquire{Name: string(spec.Name), Owner: string(spec.Owner), Expires: spec.Expires, Note: note(spec)}
+	if req.Expires.IsZero() {
+		req.Expires = time.Now().Add(maxLife)
+	}
+	for _, v := range visits.byRoom() {
+		l, err := v.acquire(ctx, req)
+		if err == nil {
+			p.log.Debug("slot taken", "machine", spec.Name, "host", v.host.name)
+			return p.describe(v, l), nil
+		}
+		v.err = err
+		if !fault.Is(err, fault.NoCapacity) && len(p.hosts) == 1 {
+			return machine.Machine{}, fmt.Errorf("host %s: %w", v.host.name, err)
+		}
+	}
+	return machine.Machine{}, visits.noRoom(p.name)
+}
+
+// note tells people who holds a slot.
+func note(spec machine.Spec) string {
+	if by := spec.Labels["by"]; by != "" {
+		return by
+	}
+	return "owner " + string(spec.Owner)
 }
 
 // Get implements [provider.Provider].
 func (p *Provider) Get(ctx context.Context, name machine.Name) (machine.Machine, error) {
-	return machine.Machine{}, fault.New(fault.Internal, "sshhost: not there yet")
+	visits := p.visitAll(ctx)
+	defer visits.close()
+	if v, l, ok := visits.find(name); ok {
+		return p.describe(v, l), nil
+	}
+	if err := visits.err(); err != nil {
+		return machine.Machine{}, err // it may be there
+	}
+	return machine.Machine{}, fault.New(fault.UnknownMachine, "%s: no machine %s on any host", p.name, name)
 }
 
 // List implements [provider.Provider]. The machines of hosts that answer are
 // returned even when others do not; the error then names those.
 func (p *Provider) List(ctx context.Context, owner machine.Owner) ([]machine.Machine, error) {
-	return nil, fault.New(fault.Internal, "sshhost: not there yet")
+	visits := p.visitAll(ctx)
+	defer visits.close()
+	var all []machine.Machine
+	seen := map[string]bool{}
+	for _, v := range visits {
+		for _, l := range v.leases {
+			if seen[l.Name] || owner != "" && l.Owner != string(owner) {
+				continue
+			}
+			seen[l.Name] = true
+			all = append(all, p.describe(v, l))
+		}
+	}
+	return all, visits.err()
 }
 
-// Delete implements [provider.Provider]: it gives the slot back.
+// Delete implements [provider.Provider]: it gives the slot back, and ends what
+// was run in it. When the machine is nowhere to be found and a host does not
+// answer, that is an error: the machine may be there.
 func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
-	return fault.New(fault.Internal, "sshhost: not there yet")
+	if _, err := machine.ParseName(string(name)); err != nil {
+		return nil // nothing of that name can be
+	}
+	visits := p.visitAll(ctx)
+	defer visits.close()
+	found := false
+	var errs []error
+	for _, v := range visits {
+		if _, ok := v.lease(name); !ok {
+			continue
+		}
+		found = true
+		if err := v.release(ctx, name); err != nil {
+			errs = append(errs, fmt.Errorf("host %s: %w", v.host.name, err))
+		}
+	}
+	if !found {
+		return visits.err()
+	}
+	return errors.Join(errs...)
+}
+
+// describe tells of a lease what the seam wants to know.
+func (p *Provider) describe(v *visit, l wire.Lease) machine.Machine {
+	m := machine.Machine{
+		Name:     machine.Name(l.Name),
+		Provider: p.name,
+		Owner:    machine.Owner(l.Owner),
+		State:    machine.Running,
+		Platform: v.platform,
+		Created:  l.Created,
+		Expires:  l.Expires,
+		Labels:   v.host.labels,
+		Endpoint: v.host.endpoint,
+	}
+	if l.Releasing {
+		m.State = machine.Deleting
+	}
+	return m
 }

@@ -4,46 +4,24 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"testing"
 	"time"
 
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/reach"
 	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/test/agents"
 )
 
 var here = machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}
 
-// buildAgent builds the agent of these tests: a small real program.
-var buildAgent = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "outrigger-deliver-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	exe := filepath.Join(dir, "agent")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", exe, "./testdata/agent")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, out)
-	}
-	return os.ReadFile(exe)
-})
-
 // testSource is a folder that holds the agent for this platform.
 func testSource(t *testing.T) (Source, string) {
 	t.Helper()
-	content, err := buildAgent()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return sourceOf(t, here, content)
+	return sourceOf(t, here, agents.Content(t))
 }
 
 func sourceOf(t *testing.T, p machine.Platform, content []byte) (Source, string) {
@@ -66,20 +44,20 @@ func dial(t *testing.T, ep machine.Endpoint) *reach.Client {
 	return c
 }
 
-// speak opens the agent and returns the arguments with which it says it was started.
-func speak(ctx context.Context, c *reach.Client, src Source, root string) ([]string, Agent, error) {
+// speak opens the agent and asks it what it is.
+func speak(ctx context.Context, c *reach.Client, src Source, root string) (wire.Info, Agent, error) {
 	conn, a, err := Open(ctx, c, src, root, "serve", func(conn *wire.Conn) error {
 		if err := conn.Greet("test", here); err != nil {
 			return err
 		}
-		return conn.SendRequest("args", nil)
+		return conn.SendRequest(wire.MethodInfo, wire.InfoRequest{})
 	})
 	if err != nil {
-		return nil, a, err
+		return wire.Info{}, a, err
 	}
 	defer conn.Close()
-	var args []string
-	return args, a, conn.RecvResponse(&args)
+	var info wire.Info
+	return info, a, conn.RecvResponse(&info)
 }
 
 // await waits for a fact.

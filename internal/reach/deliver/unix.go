@@ -2,10 +2,11 @@ package deliver
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/klauspost/compress/gzip"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/reach"

@@ -25,7 +25,7 @@ func TestAgentIsPutInPlaceOnce(t *testing.T) {
 	src, digest := testSource(t)
 	sessions := func() int { return strings.Count(s.Log(), "Starting session: command") }
 
-	args, a, err := speak(t.Context(), c, src, "")
+	info, a, err := speak(t.Context(), c, src, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,8 +34,8 @@ func TestAgentIsPutInPlaceOnce(t *testing.T) {
 	if diff := cmp.Diff(want, a); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"serve", "--root", root}, args); diff != "" {
-		t.Error(diff)
+	if info.Root != root || info.Platform != here {
+		t.Errorf("the agent says %+v", info)
 	}
 	if n := sessions(); n != 3 {
 		t.Errorf("%d sessions on a machine without the agent, want 3: look, put, start", n)
@@ -74,15 +74,12 @@ func TestRootFolders(t *testing.T) {
 	odd := s.Dir(t) + `/it's "odd" $HOME`
 	for root, want := range map[string]string{
 		"~/mine": s.Home + "/mine",
-		"mine/2": "", // below the folder in which a session begins; see below
+		"mine/2": s.Home + "/mine/2",
 		odd:      odd,
 	} {
-		if want == "" {
-			want = s.Home + "/" + root
-		}
-		_, a, err := speak(t.Context(), c, src, root)
-		if err != nil || a.Root != want {
-			t.Errorf("root %q: got %q, %v; want %q", root, a.Root, err, want)
+		info, a, err := speak(t.Context(), c, src, root)
+		if err != nil || a.Root != want || info.Root != want {
+			t.Errorf("root %q: got %q, the agent %q, %v; want %q", root, a.Root, info.Root, err, want)
 		}
 	}
 }

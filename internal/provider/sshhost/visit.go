@@ -1,0 +1,215 @@
+package sshhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/reach"
+	"outrigger.dev/outrigger/internal/reach/deliver"
+	"outrigger.dev/outrigger/internal/version"
+	"outrigger.dev/outrigger/internal/wire"
+)
+
+// A visit is a look at one host, and the connection for what follows.
+type visit struct {
+	host     host
+	platform machine.Platform
+	leases   []wire.Lease
+	err      error // why there is nothing to see, or why no slot was to be had
+
+	client *reach.Client
+	conn   *wire.Conn
+}
+
+// visits are those to all hosts, in the order of the configuration.
+type visits []*visit
+
+// visitAll visits all hosts at once.
+func (p *Provider) visitAll(ctx context.Context) visits {
+	all := make(visits, len(p.hosts))
+	var wg sync.WaitGroup
+	for i, h := range p.hosts {
+		v := &visit{host: h}
+		all[i] = v
+		wg.Go(func() {
+			if err := v.open(ctx, p.agents, p.reach); err != nil {
+				v.err = fmt.Errorf("host %s: %w", h.name, err)
+				p.log.Debug("host does not answer", "host", h.name, "error", err)
+			}
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// open logs in, starts the agent and asks for the leases.
+func (v *visit) open(ctx context.Context, agents deliver.Source, o reach.Options) (err error) {
+	if v.client, err = reach.Dial(ctx, v.host.endpoint, o); err != nil {
+		return err
+	}
+	conn, agent, err := deliver.Open(ctx, v.client, agents, v.host.endpoint.Root, "serve", func(c *wire.Conn) error {
+		if err := c.Greet(version.Version, machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}); err != nil {
+			return err
+		}
+		return c.SendRequest(wire.MethodLeaseList, nil)
+	})
+	if err != nil {
+		return err
+	}
+	v.conn, v.platform = conn, agent.Platform
+	var list wire.LeaseList
+	if err := v.during(ctx, func() error { return conn.RecvResponse(&list) }); err != nil {
+		return err
+	}
+	v.leases = list.Leases
+	return nil
+}
+
+// during calls f, which speaks to the host, and ends that when ctx ends.
+func (v *visit) during(ctx context.Context, f func() error) error {
+	stop := context.AfterFunc(ctx, func() { v.client.Close() })
+	defer stop()
+	err := f()
+	if err != nil && ctx.Err() != nil {
+		return fault.New(fault.Unreachable, "gave up: %w", context.Cause(ctx))
+	}
+	return err
+}
+
+// busyPoll is how often a lease is asked for that is just being released.
+const busyPoll = 50 * time.Millisecond
+
+// acquire takes a slot. A lease of that name that is being released is waited for.
+func (v *visit) acquire(ctx context.Context, req wire.LeaseAcquire) (wire.Lease, error) {
+	req.Slots = v.host.slots
+	for {
+		var l wire.Lease
+		err := v.during(ctx, func() error { return v.conn.Call(wire.MethodLeaseAcquire, req, &l) })
+		if !fault.Is(err, fault.Busy) {
+			return l, err
+		}
+		select {
+		case <-time.After(busyPoll):
+		case <-ctx.Done():
+			return l, err
+		}
+	}
+}
+
+func (v *visit) release(ctx context.Context, name machine.Name) error {
+	return v.during(ctx, func() error {
+		return v.conn.Call(wire.MethodLeaseRelease, wire.LeaseRelease{Name: string(name)}, nil)
+	})
+}
+
+func (v *visit) lease(name machine.Name) (wire.Lease, bool) {
+	for _, l := range v.leases {
+		if l.Name == string(name) {
+			return l, true
+		}
+	}
+	return wire.Lease{}, false
+}
+
+// room tells how many slots are free. An expired lease holds none: the host
+// ends it when the next one comes.
+func (v *visit) room() int {
+	room := v.host.slots
+	for _, l := range v.leases {
+		if time.Now().Before(l.Expires) {
+			room--
+		}
+	}
+	return room
+}
+
+// find returns the lease of that name. Should two hosts have one, which takes
+// two clients that create one machine at once while slots come and go, the first counts.
+func (vs visits) find(name machine.Name) (*visit, wire.Lease, bool) {
+	for _, v := range vs {
+		if l, ok := v.lease(name); ok {
+			return v, l, true
+		}
+	}
+	return nil, wire.Lease{}, false
+}
+
+// byRoom returns the hosts that answer, that with most free slots first. Hosts
+// that seem full come last and are asked too: only they know.
+func (vs visits) byRoom() visits {
+	var there visits
+	for _, v := range vs {
+		if v.err == nil {
+			there = append(there, v)
+		}
+	}
+	slices.SortStableFunc(there, func(a, b *visit) int { return b.room() - a.room() })
+	return there
+}
+
+// err tells which hosts do not answer, nil if all do. Its kind is theirs if
+// there is one host, since then it is the whole truth.
+func (vs visits) err() error {
+	var errs []error
+	for _, v := range vs {
+		if v.err != nil {
+			errs = append(errs, v.err)
+		}
+	}
+	if len(vs) == 1 || len(errs) == 0 {
+		return errors.Join(errs...)
+	}
+	return fault.New(fault.ProviderDown, "%d of %d hosts do not answer: %w", len(errs), len(vs), oneLine{errs})
+}
+
+// noRoom tells why no host gave a slot.
+func (vs visits) noRoom(provider string) error {
+	kind := fault.ProviderDown
+	var errs []error
+	var detail []string
+	for _, v := range vs {
+		errs = append(errs, v.err)
+		if fault.Is(v.err, fault.NoCapacity) {
+			kind = fault.NoCapacity
+		}
+		var f *fault.Error
+		if errors.As(v.err, &f) && f.Detail != "" {
+			detail = append(detail, v.host.name+":\n"+f.Detail)
+		}
+	}
+	if len(vs) == 1 && kind != fault.NoCapacity {
+		return errs[0]
+	}
+	return fault.New(kind, "%s: no free slot: %w", provider, oneLine{errs}).WithDetail(strings.Join(detail, "\n"))
+}
+
+func (vs visits) close() {
+	var wg sync.WaitGroup
+	for _, v := range vs {
+		if v.client != nil {
+			wg.Go(func() { v.client.Close() })
+		}
+	}
+	wg.Wait()
+}
+
+// oneLine joins errors on one line.
+type oneLine struct{ errs []error }
+
+func (o oneLine) Error() string {
+	var all []string
+	for _, err := range o.errs {
+		all = append(all, err.Error())
+	}
+	return strings.Join(all, "; ")
+}
+
+func (o oneLine) Unwrap() []error { return o.errs }
