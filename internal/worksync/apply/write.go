@@ -73,7 +73,7 @@ func (a *Applier) writeSmall(cursor *tree.Cursor, j job) error {
 	return a.commit(t, j.entry)
 }
 
-// tempFile is a file that does not have its name yet.
+// tempFile is a file that may not have its name yet.
 type tempFile struct {
 	at   *tree.Folder
 	file *os.File
@@ -82,12 +82,18 @@ type tempFile struct {
 }
 
 func (a *Applier) create(at *tree.Folder, e tree.Entry, seen *tree.Node) (*tempFile, error) {
-	t := &tempFile{at: at, name: a.tempName(), seen: seen}
+	t := &tempFile{at: at, name: tree.Name(e.Path), seen: seen}
+	if !a.cfg.Fresh || seen != nil {
+		t.name = a.tempName()
+	}
 	err := a.within(at, func() error {
 		var err error
-		t.file, err = at.Root.OpenFile(t.name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		t.file, err = at.Root.OpenFile(t.name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fs.FileMode(e.Mode))
 		return err
 	})
+	if errors.Is(err, fs.ErrExist) {
+		err = errAppeared
+	}
 	if err != nil {
 		return nil, at.At("write", tree.Name(e.Path), err)
 	}
@@ -99,39 +105,47 @@ func (t *tempFile) discard() error {
 	return t.at.Remove(t.name)
 }
 
-// commit gives the file its mode, time and name.
+// commit gives the file its time, name and mode.
 func (a *Applier) commit(t *tempFile, e tree.Entry) error {
 	name := tree.Name(e.Path)
-	if err := a.dress(t, e); err != nil {
+	err := t.file.Close()
+	if err == nil {
+		err = t.at.Chtimes(t.name, time.Time{}, time.Unix(0, e.MTime))
+	}
+	if err == nil && t.name != name {
+		if err = verify(t.at, name, t.seen); err == nil {
+			err = rename(t.at, t.name, name)
+		}
+	}
+	if err != nil {
 		return errors.Join(t.at.At("write", name, err), t.discard())
 	}
-	if err := verify(t.at, name, t.seen); err != nil {
-		return errors.Join(err, t.discard())
-	}
-	if err := rename(t.at, t.name, name); err != nil {
-		return errors.Join(t.at.At("write", name, err), t.discard())
-	}
-	fi, err := t.at.Lstat(name)
+	stamp, err := a.dress(t.at, name, e)
 	if err != nil {
 		return t.at.At("write", name, err)
-	}
-	stamp := tree.StampOf(fi, time.Now())
-	if stamp.Size != e.Size || !near(stamp.MTime, e.MTime) {
-		return t.at.At("write", name, errMeanwhile)
 	}
 	a.record(tree.Node{Entry: e, Stamp: stamp})
 	a.files.Add(1)
 	return nil
 }
 
-func (a *Applier) dress(t *tempFile, e tree.Entry) error {
-	if err := t.file.Chmod(fs.FileMode(e.Mode)); err != nil && !a.cfg.Ways.NoModes {
-		return err
+// dress makes sure of the mode, from which the umask may have taken bits, and
+// that the file is still the one that was written.
+func (a *Applier) dress(at *tree.Folder, name string, e tree.Entry) (tree.Stamp, error) {
+	fi, err := at.Lstat(name)
+	if err == nil && uint32(fi.Mode().Perm()) != e.Mode && !a.cfg.Ways.NoModes {
+		if err = at.Chmod(name, fs.FileMode(e.Mode)); err == nil {
+			fi, err = at.Lstat(name)
+		}
 	}
-	if err := t.file.Close(); err != nil {
-		return err
+	if err != nil {
+		return tree.Stamp{}, err
 	}
-	return t.at.Chtimes(t.name, time.Time{}, time.Unix(0, e.MTime))
+	stamp := tree.StampOf(fi, time.Now())
+	if !fi.Mode().IsRegular() || stamp.Size != e.Size || !near(stamp.MTime, e.MTime) {
+		return tree.Stamp{}, errMeanwhile
+	}
+	return stamp, nil
 }
 
 // near allows for file systems that round times; FAT counts by two seconds.

@@ -48,13 +48,22 @@ func (g *Gauge) Sent(bytes int, took time.Duration) {
 	g.rate.Store(now)
 }
 
-// A codec compresses blocks; encoders are kept for reuse because each holds
-// some hundred kilobytes of tables.
+// encoders are kept for reuse because each holds some hundred kilobytes of tables.
 var encoders = sync.Pool{New: func() any {
 	// The options are constants and valid, so there is no error.
 	e, _ := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(BlockSize))
 	return e
 }}
+
+// buffers holds those of blocks that were sent.
+var buffers = sync.Pool{New: func() any { return make([]byte, 0, BlockSize) }}
+
+// recycle keeps a block's buffer for another; nobody may use the block any more.
+func recycle(b Block) {
+	if cap(b.Bytes) >= BlockSize {
+		buffers.Put(b.Bytes[:0]) //nolint:staticcheck // the slice header's allocation is small beside the block's
+	}
+}
 
 // finish makes a block of raw bytes, compressed if that saves at least a
 // sixteenth.
@@ -68,6 +77,7 @@ func finish(raw []byte, compress bool) Block {
 	if len(small) > len(raw)-len(raw)/16 {
 		return Block{Bytes: raw}
 	}
+	recycle(Block{Bytes: raw})
 	return Block{Bytes: small, Compressed: true}
 }
 

@@ -127,6 +127,7 @@ func (p Packer) deliver(ctx context.Context, ordered <-chan *batch, send func(Bl
 			}
 			p.Gauge.waiting.Add(-1)
 			p.Gauge.Sent(len(block.Bytes), time.Since(start))
+			recycle(block)
 		}
 		if b.err != nil {
 			return b.err
@@ -196,7 +197,7 @@ func (r *reader) put(rec *Record) error {
 		}
 	}
 	if r.w.buf == nil {
-		r.w.buf = make([]byte, 0, BlockSize)
+		r.w.buf = buffers.Get().([]byte)
 	}
 	r.w.put(rec)
 	if r.w.room() <= 0 {

@@ -102,7 +102,8 @@ func (s *server) operation(ctx context.Context, f wire.Frame) error {
 type operation struct {
 	*server
 	view
-	listed []int // nodes that were put in the list, by place
+	pristine bool  // there never was a baseline
+	listed   []int // nodes that were put in the list, by place
 }
 
 // look scans and finds the base.
@@ -124,7 +125,8 @@ func (o *operation) look(ctx context.Context, b begin) (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	st := state{Pristine: !known.Committed}
+	o.pristine = !known.Committed
+	st := state{Pristine: o.pristine}
 	for _, raw := range b.Bases[:min(len(b.Bases), maxBases)] {
 		if g, ok := find(known, raw); ok {
 			o.base, st.Base = g, raw
@@ -266,7 +268,7 @@ func (o *operation) sendContents(ctx context.Context, places []uint32) error {
 
 // take receives a stream, carries it out and commits.
 func (o *operation) take(ctx context.Context, first wire.Frame) error {
-	a := apply.New(ctx, apply.Config{Root: o.root, Seen: o.nodes, Tag: "far", Ways: *o.ways, Workers: workers()})
+	a := apply.New(ctx, apply.Config{Root: o.root, Seen: o.nodes, Tag: "far", Ways: *o.ways, Fresh: o.pristine, Workers: workers()})
 	r := &receiver{operation: o, applier: a, delta: newDelta(), settles: map[string]bool{}}
 	last, failed, err := o.recvStream(ctx, &first, r.record, func(err error) error {
 		return o.sendResult(result{Fault: wire.FaultOf(there.fault(err))})

@@ -97,7 +97,7 @@ func Read(at *Folder, n *Node, use func(io.Reader) error) (Stamp, error) {
 
 func readOnce(at *Folder, n *Node, use func(io.Reader) error) (stamp Stamp, still bool, err error) {
 	name := Name(n.Path)
-	f, fi, err := at.OpenFile(name)
+	f, fi, err := at.openFile(name, n.Stamp.Inode)
 	if err != nil {
 		return stamp, false, err
 	}

@@ -33,11 +33,12 @@ func (s Scanner) Scan(ctx context.Context, root *Folder, visit func(Node) error)
 		return err
 	}
 	w := &walk{Scanner: s, ctx: ctx, visit: visit}
-	nodes, _, err := w.nodes(root, infos)
+	top := &lazyFolder{opened: root}
+	nodes, _, err := w.nodes(top, infos)
 	if err != nil {
 		return err
 	}
-	return w.walk(root, nodes)
+	return w.walk(top, nodes)
 }
 
 // All scans and returns the whole list.
@@ -65,7 +66,7 @@ type found struct {
 
 // walk visits what is in a folder, which has been listed already, because a
 // folder's own node depends on what is in it.
-func (w *walk) walk(at *Folder, nodes []found) error {
+func (w *walk) walk(at *lazyFolder, nodes []found) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
@@ -79,7 +80,11 @@ func (w *walk) walk(at *Folder, nodes []found) error {
 			}
 			continue
 		}
-		if err := w.enter(at, n); err != nil {
+		dir, err := at.open()
+		if err != nil {
+			return err
+		}
+		if err := w.enter(dir, n); err != nil {
 			return err
 		}
 	}
@@ -87,15 +92,12 @@ func (w *walk) walk(at *Folder, nodes []found) error {
 }
 
 func (w *walk) enter(at *Folder, n found) error {
-	sub, err := at.sub(n.info.Name(), n.info)
+	infos, err := at.listSub(n.info)
 	if err != nil {
 		return err
 	}
-	defer sub.Close()
-	infos, err := sub.list()
-	if err != nil {
-		return err
-	}
+	sub := &lazyFolder{above: at, info: n.info, Path: n.Path}
+	defer sub.close()
 	below, holds, err := w.nodes(sub, infos)
 	if err != nil {
 		return err
@@ -107,8 +109,33 @@ func (w *walk) enter(at *Folder, n found) error {
 	return w.walk(sub, below)
 }
 
+// lazyFolder is a folder that is opened when something in it needs it to be.
+type lazyFolder struct {
+	Path   string
+	above  *Folder
+	info   fs.FileInfo
+	opened *Folder
+}
+
+func (l *lazyFolder) open() (*Folder, error) {
+	if l.opened == nil {
+		d, err := l.above.sub(l.info.Name(), l.info)
+		if err != nil {
+			return nil, err
+		}
+		l.opened = d
+	}
+	return l.opened, nil
+}
+
+func (l *lazyFolder) close() {
+	if l.opened != nil && l.above != nil {
+		l.opened.Close() // only a handle for looking; nothing can be lost
+	}
+}
+
 // nodes makes nodes of a listing; holds tells whether anything was left out.
-func (w *walk) nodes(at *Folder, infos []fs.FileInfo) (nodes []found, holds bool, err error) {
+func (w *walk) nodes(at *lazyFolder, infos []fs.FileInfo) (nodes []found, holds bool, err error) {
 	now := w.Now()
 	nodes = make([]found, 0, len(infos))
 	for _, fi := range infos {
@@ -118,7 +145,11 @@ func (w *walk) nodes(at *Folder, infos []fs.FileInfo) (nodes []found, holds bool
 				holds = true
 				continue
 			}
-			if err := w.Temp(at, fi.Name()); err != nil {
+			dir, err := at.open()
+			if err == nil {
+				err = w.Temp(dir, fi.Name())
+			}
+			if err != nil {
 				return nil, false, err
 			}
 			continue
@@ -139,7 +170,7 @@ func (w *walk) nodes(at *Folder, infos []fs.FileInfo) (nodes []found, holds bool
 	return nodes, holds, nil
 }
 
-func entryOf(at *Folder, path string, fi fs.FileInfo) (Entry, error) {
+func entryOf(at *lazyFolder, path string, fi fs.FileInfo) (Entry, error) {
 	e := Entry{Path: path}
 	switch fi.Mode().Type() {
 	case 0:
@@ -147,9 +178,13 @@ func entryOf(at *Folder, path string, fi fs.FileInfo) (Entry, error) {
 	case fs.ModeDir:
 		e.Kind, e.Mode = Dir, modeOf(fi)
 	case fs.ModeSymlink:
-		target, err := at.Readlink(fi.Name())
+		dir, err := at.open()
 		if err != nil {
-			return e, at.At("read link", fi.Name(), err)
+			return e, err
+		}
+		target, err := dir.Readlink(fi.Name())
+		if err != nil {
+			return e, dir.At("read link", fi.Name(), err)
 		}
 		e.Kind, e.Target = Link, LinkTarget(target)
 	default:
