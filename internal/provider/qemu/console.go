@@ -52,9 +52,9 @@ func (v vm) consoleSoFar() ([]byte, error) {
 	return b, nil
 }
 
-// consoleTail returns at most the last max bytes that the guest printed, as
+// consoleTail returns at most the last most bytes that the guest printed, as
 // far as they are known.
-func (v vm) consoleTail(ctx context.Context, max int) (string, error) {
+func (v vm) consoleTail(ctx context.Context, most int) (string, error) {
 	if m, err := v.monitor(ctx); err == nil {
 		_, err := v.drainConsole(ctx, m)
 		m.Close()
@@ -63,15 +63,16 @@ func (v vm) consoleTail(ctx context.Context, max int) (string, error) {
 		}
 	}
 	b, err := v.consoleSoFar()
-	return lastLines(b, max), err
+	return lastLines(b, most), err
 }
 
-// lastLines returns at most the last max bytes of b as text, from the start of
+// lastLines returns at most the last most bytes of b as text, from the start of
 // a line if there is one.
-func lastLines(b []byte, max int) string {
-	cut := len(b) > max
+func lastLines(b []byte, most int) string {
+	most = max(most, 0)
+	cut := len(b) > most
 	if cut {
-		b = b[len(b)-max:]
+		b = b[len(b)-most:]
 	}
 	s := strings.ReplaceAll(strings.ToValidUTF8(string(b), "?"), "\r", "")
 	if _, after, ok := strings.Cut(s, "\n"); cut && ok && after != "" {

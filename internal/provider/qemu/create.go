@@ -176,17 +176,27 @@ func (p *Provider) bring(ctx context.Context, r record, arch architecture, binar
 		if r, err = p.attempt(ctx, v, r, binary, a); err == nil {
 			return r, nil
 		}
-		tail, _ := v.consoleTail(context.WithoutCancel(ctx), maxTail)
-		if e := v.stop(context.WithoutCancel(ctx)); e != nil {
-			return r, errors.Join(err, e)
-		}
-		if ctx.Err() != nil || fault.Of(err) != fault.Internal {
-			return r, err
+		tail, stopped := v.giveUp(ctx)
+		if stopped != nil || ctx.Err() != nil {
+			return r, errors.Join(err, stopped)
 		}
 		p.log.Warn("machine did not start", "machine", r.Name, "resumed", a.from != nil, "error", err)
+		if a.from == nil && fault.Of(err) != fault.Internal {
+			return r, err // it would not start the next time either
+		}
 		err = fault.New(fault.BootTimeout, "%s: machine %s: %w", p.name, r.Name, err).WithDetail(tail)
 	}
 	return r, err
+}
+
+// giveUp ends what did not start, also after ctx ended, and returns what the
+// guest said last.
+func (v vm) giveUp(ctx context.Context) (tail string, err error) {
+	ctx = context.WithoutCancel(ctx)
+	asking, cancel := context.WithTimeout(ctx, askState)
+	defer cancel()
+	tail, err = v.consoleTail(asking, maxTail)
+	return tail, errors.Join(err, v.stop(ctx))
 }
 
 // snapshotFor finds the saved guest that boots what the machine boots.

@@ -17,6 +17,7 @@ import (
 // The provider's folder:
 //
 //	lock                      held while folders are made, published or removed
+//	build.lock accel.lock     held while an image is built, while KVM is tried
 //	machines/NAME/            record.json and all that the machine consists of
 //	images/NAME.json          what the image is, and the name of its folder
 //	images/ID/                kernel, initrd and the layers of its disk

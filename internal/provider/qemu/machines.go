@@ -144,11 +144,11 @@ func ignoreUnknown(err error) error {
 }
 
 // ConsoleTail implements [provider.Console].
-func (p *Provider) ConsoleTail(ctx context.Context, name machine.Name, max int) (string, error) {
+func (p *Provider) ConsoleTail(ctx context.Context, name machine.Name, most int) (string, error) {
 	if _, err := p.load(name); err != nil {
 		return "", err
 	}
 	ctx, cancel := context.WithTimeout(ctx, askState)
 	defer cancel()
-	return p.vmOf(name).consoleTail(ctx, max)
+	return p.vmOf(name).consoleTail(ctx, most)
 }

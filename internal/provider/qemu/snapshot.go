@@ -105,6 +105,11 @@ func (p *Provider) makeSnapshot(ctx context.Context, binary, boot string, want s
 	if err := writeJSON(v.path(snapshotFile), want); err != nil {
 		return err
 	}
+	l, err := p.hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.release()
 	return d.publish(want.dir)
 }
 

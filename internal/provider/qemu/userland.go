@@ -143,7 +143,7 @@ func (b builder) run(ctx context.Context, cmd *exec.Cmd) error {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return fault.New(fault.ProviderRefused, "qemu: build of image %s: %s: %w", b.spec.Name, filepath.Base(cmd.Path), err).
+		return fault.New(fault.ProviderDown, "qemu: build of image %s: %s: %w", b.spec.Name, filepath.Base(cmd.Path), err).
 			WithDetail(lastLines(said.all, maxTail))
 	}
 	return nil
