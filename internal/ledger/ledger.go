@@ -55,6 +55,9 @@ func Open(state string) (*Ledger, error) {
 	return &Ledger{dir: dir}, nil
 }
 
+// ownerTemp begins the names of files that become the owner's.
+const ownerTemp = ".owner-"
+
 // Owner returns this installation's identity, made at first use.
 func (l *Ledger) Owner() (machine.Owner, error) {
 	path := filepath.Join(filepath.Dir(l.dir), "owner")
@@ -69,13 +72,14 @@ func (l *Ledger) Owner() (machine.Owner, error) {
 		var id [8]byte
 		_, _ = rand.Read(id[:]) // never fails, see crypto/rand
 		// Link fails when another process was first; its word then counts.
-		tmp, err := writeTemp(filepath.Dir(path), []byte(hex.EncodeToString(id[:])+"\n"))
-		if err != nil {
+		tmp := filepath.Join(l.dir, ownerTemp+hex.EncodeToString(id[:]))
+		if err := writeSynced(tmp, []byte(hex.EncodeToString(id[:])+"\n")); err != nil {
 			return "", err
 		}
 		err = os.Link(tmp, path)
 		os.Remove(tmp)
-		if err != nil && !errors.Is(err, fs.ErrExist) {
+		// A tidying process may have taken the file away: then we try again.
+		if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
 			return "", fault.New(fault.LocalFile, "ledger: %w", err)
 		}
 	}
@@ -188,6 +192,8 @@ func (l *Ledger) List() ([]Record, error) {
 
 func (l *Ledger) file(n machine.Name) string { return filepath.Join(l.dir, string(n)+".json") }
 
+func (l *Ledger) tempFile(n machine.Name) string { return filepath.Join(l.dir, string(n)+".tmp") }
+
 func (l *Ledger) lockFile(n machine.Name) string { return filepath.Join(l.dir, string(n)+".lock") }
 
 // lock takes the lock of a name without waiting. The file may be removed by
@@ -247,8 +253,10 @@ func (e *Entry) write() error {
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
-	tmp, err := writeTemp(e.l.dir, append(b, '\n'))
-	if err != nil {
+	// Only who holds the record writes it, so the name is nobody else's, and what a
+	// killed holder left is known to be left.
+	tmp := e.l.tempFile(e.rec.Name)
+	if err := writeSynced(tmp, append(b, '\n')); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, e.l.file(e.rec.Name)); err != nil {
@@ -258,11 +266,11 @@ func (e *Entry) write() error {
 	return nil
 }
 
-// writeTemp puts b on the disk for good, under a name that List ignores.
-func writeTemp(dir string, b []byte) (string, error) {
-	f, err := os.CreateTemp(dir, ".tmp-*")
+// writeSynced puts b on the disk for good.
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return "", fault.New(fault.LocalFile, "ledger: %w", err)
+		return fault.New(fault.LocalFile, "ledger: %w", err)
 	}
 	_, err = f.Write(b)
 	if err == nil {
@@ -272,8 +280,8 @@ func writeTemp(dir string, b []byte) (string, error) {
 		err = cerr
 	}
 	if err != nil {
-		os.Remove(f.Name())
-		return "", fault.New(fault.LocalFile, "ledger: %w", err)
+		os.Remove(path)
+		return fault.New(fault.LocalFile, "ledger: %w", err)
 	}
-	return f.Name(), nil
+	return nil
 }

@@ -177,15 +177,22 @@ func TestOneOwnerForManyProcesses(t *testing.T) {
 func TestTidyRemovesOnlyLeftovers(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir)
-	if _, err := l.Add(ledger.Record{Name: "kept"}); err != nil {
+	if _, err := l.Add(ledger.Record{Name: "held"}); err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range []string{".tmp-1", "ghost.lock"} {
+	free, err := l.Add(ledger.Record{Name: "free"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := free.Release(); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []string{".owner-1", "ghost.lock", "ghost.tmp", "free.tmp"} {
 		if err := os.WriteFile(filepath.Join(dir, "ledger", n), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := l.Tidy(time.Now().Add(2 * time.Hour)); err != nil {
+	if err := l.Tidy(); err != nil {
 		t.Fatal(err)
 	}
 	var left []string
@@ -196,10 +203,10 @@ func TestTidyRemovesOnlyLeftovers(t *testing.T) {
 	for _, e := range entries {
 		left = append(left, e.Name())
 	}
-	if diff := cmp.Diff([]string{"kept.json", "kept.lock"}, left); diff != "" {
+	if diff := cmp.Diff([]string{"free.json", "free.lock", "held.json", "held.lock"}, left); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]machine.Name{"kept"}, names(t, l)); diff != "" {
+	if diff := cmp.Diff([]machine.Name{"free", "held"}, names(t, l)); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
 }

@@ -1,57 +1,57 @@
 package ledger
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
+	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 )
 
-// tempAge is how old a temporary file must be before it counts as left by a
-// killed process: writing a record takes milliseconds.
-const tempAge = time.Hour
-
-// Tidy removes what processes killed inside this package left: temporary files
-// and locks without a record.
-func (l *Ledger) Tidy(now time.Time) error {
+// Tidy removes what processes killed inside this package left: files on their
+// way to their real name, and locks without a record. What is held is left alone.
+func (l *Ledger) Tidy() error {
 	entries, err := os.ReadDir(l.dir)
+	if err != nil {
+		return fault.New(fault.LocalFile, "ledger: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		name, isLock := strings.CutSuffix(e.Name(), ".lock")
+		switch {
+		case strings.HasPrefix(e.Name(), ownerTemp):
+			// Its writer, if it lives, tries again.
+			errs = append(errs, remove(filepath.Join(l.dir, e.Name())))
+		case isLock:
+			errs = append(errs, l.tidyName(machine.Name(name)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// tidyName looks after a name that nobody holds.
+func (l *Ledger) tidyName(name machine.Name) error {
+	lock, err := l.lock(name, false)
+	if fault.Is(err, fault.Busy) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
-			continue // gone since the listing
-		}
-		name, isLock := strings.CutSuffix(e.Name(), ".lock")
-		switch {
-		case strings.HasPrefix(e.Name(), ".tmp-"):
-			if now.Sub(info.ModTime()) > tempAge {
-				if err := os.Remove(filepath.Join(l.dir, e.Name())); err != nil {
-					return err
-				}
-			}
-		case isLock:
-			l.tidyLock(machine.Name(name))
-		}
+	err = remove(l.tempFile(name))
+	if _, serr := os.Stat(l.file(name)); errors.Is(serr, fs.ErrNotExist) {
+		l.dropLock(name, lock)
+		return err
 	}
-	return nil
+	return errors.Join(err, lock.Unlock())
 }
 
-// tidyLock removes a lock that nobody holds and that has no record.
-func (l *Ledger) tidyLock(name machine.Name) {
-	if _, err := os.Stat(l.file(name)); err == nil {
-		return
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.LocalFile, "ledger: %w", err)
 	}
-	lock, err := l.lock(name, false)
-	if err != nil {
-		return // held: somebody is about to write the record
-	}
-	if _, err := os.Stat(l.file(name)); err == nil {
-		_ = lock.Unlock() // the record came meanwhile; closing a lock has nothing to report
-		return
-	}
-	l.dropLock(name, lock)
+	return nil
 }

@@ -118,7 +118,11 @@ func (r *relay) run(ctx context.Context) error {
 	spec := r.job.Command
 	spec.RunID, spec.Lease, spec.Absence = string(machine.NewName("run")), r.job.Lease.Name, r.job.Absence
 	if !path.IsAbs(spec.Dir) {
-		spec.Dir = path.Join(r.job.Files.Folder, spec.Dir)
+		base := r.job.Files.Folder
+		if r.job.Files.At != "" {
+			base = r.job.Files.At
+		}
+		spec.Dir = path.Join(base, spec.Dir)
 	}
 	streams := r.job.Streams
 	streams.Signals = r.stop.forward

@@ -1,10 +1,13 @@
 package runs
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"outrigger.dev/outrigger/internal/agent/disk"
@@ -36,7 +39,9 @@ func rewritten(spec wire.RunSpec, rewrites []disk.Rewrite) wire.RunSpec {
 		}
 		spec.Argv, spec.Env = all(spec.Argv), all(spec.Env)
 		spec.Dir = link.Rewrite(spec.Dir, rw.From, rw.To)
-		spec.Script = []byte(link.Rewrite(string(spec.Script), rw.From, rw.To))
+		if spec.Script != nil { // an empty script is not none
+			spec.Script = []byte(link.Rewrite(string(spec.Script), rw.From, rw.To))
+		}
 	}
 	return spec
 }
@@ -64,6 +69,9 @@ func workdir(dir disk.LeaseDir, d string) (string, error) {
 
 // command finds what spec executes, and writes its script to the run's folder.
 func command(spec wire.RunSpec, run disk.RunDir, dir string, env []string) (proc.Spec, error) {
+	// A shell believes PWD if it names the folder that it is in: a path that leads
+	// there through a link then stays as the user wrote it.
+	env = proc.Setenv(env, "PWD="+dir)
 	ps := proc.Spec{ID: markerOf(spec.Lease, spec.RunID), Env: env, Dir: dir, TTY: spec.TTY}
 	argv := spec.Argv
 	if spec.Script != nil {
@@ -104,7 +112,7 @@ func startFault(ps proc.Spec, isScript bool, err error) error {
 		return err
 	case errors.Is(err, fs.ErrNotExist):
 		// The file was there a moment ago, so what is missing is its interpreter.
-		return fault.New(fault.NotFound, "command %q: the interpreter in its first line is not on the machine: %w", ps.Argv[0], err)
+		return fault.New(fault.NotFound, "command %q: the interpreter in its first line (%s) is not on the machine", ps.Argv[0], firstLine(ps.Path))
 	case errors.Is(err, fs.ErrPermission) && isScript:
 		return fault.New(fault.NotExecutable, "script: %w", err).
 			WithRemedy("The file system of the agent's folder may forbid programs (noexec); give the endpoint another root folder.")
@@ -119,3 +127,19 @@ func startFault(ps proc.Spec, isScript bool, err error) error {
 // markerOf is the mark of a run's processes, unique on the machine: names of
 // leases and runs have no dot.
 func markerOf(lease, run string) string { return lease + "." + run }
+
+// firstLine returns how the program at path begins, as far as it is text worth showing.
+func firstLine(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return "unreadable: " + err.Error()
+	}
+	defer f.Close()
+	var head [128]byte
+	n, err := io.ReadFull(f, head[:])
+	if err != nil && err != io.ErrUnexpectedEOF {
+		return "unreadable: " + err.Error()
+	}
+	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
+	return strconv.QuoteToASCII(string(line))
+}

@@ -40,7 +40,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{l.Tidy(s.app.IO.Now())}
+	errs := []error{l.Tidy()}
 	recs, err := l.List()
 	errs = append(errs, err)
 	for _, rec := range recs {

@@ -186,10 +186,13 @@ func openWorkspace(ctx context.Context, p *prepared, c *claim.Claim) (w *workspa
 	if err != nil {
 		return nil, "", nil, err
 	}
-	if c.Borrowed() {
-		return w, w.ID, w.Close, nil
+	switch {
+	case !c.Borrowed():
+		return w, "", w.Forget, nil
+	case p.dir == "": // the run starts above the folders of others
+		return w, "", w.Close, nil
 	}
-	return w, "", w.Forget, nil
+	return w, w.ID, w.Close, nil
 }
 
 func note() string {
