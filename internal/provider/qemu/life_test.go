@@ -239,8 +239,8 @@ func TestClientIsKilled(t *testing.T) {
 		t.Fatalf("lived until the end: %v", err)
 	}
 	state := qemutest.State(t)
-	for i, after := range []time.Duration{20, 80, 150, 250, 400, 700, 1200, 2500, 4000} {
-		after *= time.Millisecond
+	for i, ms := range []int{20, 80, 150, 250, 400, 700, 1200, 2500, 4000} {
+		after := time.Duration(ms) * time.Millisecond
 		t.Run(after.String(), func(t *testing.T) {
 			if i%3 == 0 {
 				if err := os.RemoveAll(filepath.Join(state, "qemu", "snapshots")); err != nil {

@@ -23,7 +23,11 @@ func TestContract(t *testing.T) {
 		t.Helper()
 		state := qemutest.State(t)
 		return providertest.Place{
-			Open: func(t *testing.T) provider.Provider { return qemutest.Open(t, state, qemu.Config{}) },
+			Open: func(t *testing.T) provider.Provider {
+				t.Helper()
+				return qemutest.Open(t, state, qemu.Config{Max: 3})
+			},
+			Max:  3,
 			Left: func(t *testing.T) []string { return left(t, state) },
 		}
 	})

@@ -24,8 +24,7 @@ func (p *Provider) SaveImage(ctx context.Context, name machine.Name, imageName s
 	if err := checkImageName(imageName); err != nil {
 		return provider.Image{}, fault.New(fault.Usage, "qemu: %w", err)
 	}
-	m, err := p.Get(ctx, name)
-	if err != nil {
+	if _, err := p.load(name); err != nil {
 		return provider.Image{}, err
 	}
 	l, err := acquire(ctx, filepath.Join(p.machineDir(name), lockFile))
@@ -36,7 +35,8 @@ func (p *Provider) SaveImage(ctx context.Context, name machine.Name, imageName s
 		return provider.Image{}, err
 	}
 	defer l.release()
-	if m, err = p.Get(ctx, name); err != nil {
+	m, err := p.Get(ctx, name)
+	if err != nil {
 		return provider.Image{}, err
 	}
 	if m.State != machine.Running {

@@ -198,7 +198,7 @@ func awaitMigration(ctx context.Context, m *qmp.Conn) error {
 		case "failed", "cancelled":
 			return fmt.Errorf("the state was not moved: %s: %s", now.Status, now.Error)
 		}
-		if err := pause(ctx, watchPoll); err != nil {
+		if err := pause(ctx); err != nil {
 			return err
 		}
 	}

@@ -148,7 +148,7 @@ func (v vm) stopBy(ctx context.Context, ask func(context.Context) error) error {
 			if err != nil || !running {
 				return err
 			}
-			if pause(ctx, lockPoll) != nil {
+			if pause(ctx) != nil {
 				return errors.Join(context.Cause(ctx), asked)
 			}
 		}

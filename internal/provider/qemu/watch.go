@@ -13,10 +13,6 @@ import (
 	"outrigger.dev/outrigger/internal/provider/qemu/qmp"
 )
 
-// watchPoll is how often a starting guest is looked at: a hundredth of the
-// fastest start.
-const watchPoll = 5 * time.Millisecond
-
 // statusEvery is how many looks at the console one look at the guest's status
 // comes with.
 const statusEvery = 50
@@ -48,7 +44,7 @@ func (v vm) awaitLine(ctx context.Context, m *qmp.Conn, line string, silence tim
 				return errors.New("the guest ended itself")
 			}
 		}
-		if err := pause(ctx, watchPoll); err != nil {
+		if err := pause(ctx); err != nil {
 			return fmt.Errorf("the guest did not print %q: %w", line, err)
 		}
 	}
@@ -90,7 +86,7 @@ func awaitBanner(ctx context.Context, port int) error {
 		if err == nil {
 			return nil
 		}
-		if e := pause(ctx, watchPoll); e != nil {
+		if e := pause(ctx); e != nil {
 			return fmt.Errorf("no SSH server answered: %w (%w)", e, err)
 		}
 	}

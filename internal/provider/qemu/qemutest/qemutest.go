@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +27,11 @@ import (
 func State(t testing.TB) string {
 	t.Helper()
 	cache := cacheDir(t)
-	warm(t, cache)
+	if err := debian.ready(t, cache); fault.Is(err, fault.ProviderRefused) && os.Getenv("CI") == "" {
+		t.Skipf("%v. %s", err, fault.Remedy(err))
+	} else if err != nil {
+		t.Fatal(err)
+	}
 	// On the same file system, so that the image is linked and not copied.
 	dir, err := os.MkdirTemp(cache, "test-")
 	if err != nil {
@@ -92,26 +97,39 @@ func EndAll(t testing.TB, state string) {
 	}
 }
 
-// warm builds the image and, with one machine, the saved guest that the tests'
+// debian is the image that all tests of a process share.
+var debian shared
+
+// A shared image is looked at once by each process: asking apt whether its
+// inputs changed takes a second.
+type shared struct {
+	once sync.Once
+	err  error
+}
+
+// ready builds the image and, with one machine, the saved guest that the tests'
 // machines resume from.
-func warm(t testing.TB, cache string) {
+func (s *shared) ready(t testing.TB, cache string) error {
 	t.Helper()
-	p := Open(t, cache, qemu.Config{})
+	s.once.Do(func() { s.err = warm(t, Open(t, cache, qemu.Config{}), cache) })
+	return s.err
+}
+
+func warm(t testing.TB, p *qemu.Provider, cache string) error {
+	t.Helper()
 	_, err := p.BuildImage(t.Context(), provider.BuildSpec{Progress: func(stage string, elapsed time.Duration) {
 		t.Logf("image: %5.1f s: %s", elapsed.Seconds(), stage)
 	}})
-	saved, _ := filepath.Glob(filepath.Join(cache, "qemu", "snapshots", "*", "snapshot.json")) // the pattern is a good one
-	if err == nil && len(saved) == 0 {
-		name := machine.NewName("warm")
-		_, err = p.Create(t.Context(), machine.Spec{Name: name, Owner: "qemutest"})
-		err = errors.Join(err, p.Delete(context.WithoutCancel(t.Context()), name))
-	}
-	if fault.Is(err, fault.ProviderRefused) && os.Getenv("CI") == "" {
-		t.Skipf("%v. %s", err, fault.Remedy(err))
-	}
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
+	saved, err := filepath.Glob(filepath.Join(cache, "qemu", "snapshots", "*", "snapshot.json"))
+	if err != nil || len(saved) > 0 {
+		return err
+	}
+	name := machine.NewName("warm")
+	_, err = p.Create(t.Context(), machine.Spec{Name: name, Owner: "qemutest"})
+	return errors.Join(err, p.Delete(context.WithoutCancel(t.Context()), name))
 }
 
 func cacheDir(t testing.TB) string {
