@@ -27,7 +27,7 @@ func ServeMain(args []string) int {
 	if len(args) == 2 {
 		switch args[0] {
 		case "start":
-			err = startMain([]string{os.Args[0], ServeCommand}, args[1])
+			err = startMain(args[1])
 		case "serve":
 			err = serveMain(args[1])
 		}

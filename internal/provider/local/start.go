@@ -56,7 +56,11 @@ func start(ctx context.Context, self []string, dir string) error {
 
 // startMain starts the process of a machine, detached from everything of its
 // maker's, and waits until it is ready.
-func startMain(self []string, dir string) error {
+func startMain(dir string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
 	log, err := os.OpenFile(dir+"/log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
@@ -67,7 +71,7 @@ func startMain(self []string, dir string) error {
 		return err
 	}
 	defer ready.Close()
-	c := exec.Command(self[0], append(self[1:], "serve", dir)...)
+	c := exec.Command(self, ServeCommand, "serve", dir)
 	c.Stdout, c.Stderr = log, log
 	c.ExtraFiles = []*os.File{tell}
 	c.Dir = "/" // so that no file system is held that somebody wants to unmount

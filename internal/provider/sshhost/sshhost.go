@@ -78,10 +78,7 @@ func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machi
 			p.log.Debug("slot taken", "machine", spec.Name, "host", v.host.name)
 			return p.describe(v, l), nil
 		}
-		v.err = err
-		if !fault.Is(err, fault.NoCapacity) && len(p.hosts) == 1 {
-			return machine.Machine{}, fmt.Errorf("host %s: %w", v.host.name, err)
-		}
+		v.err = fmt.Errorf("host %s: %w", v.host.name, err)
 	}
 	return machine.Machine{}, visits.noRoom(p.name)
 }

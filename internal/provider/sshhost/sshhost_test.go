@@ -1,0 +1,253 @@
+//go:build unix
+
+package sshhost_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/provider"
+	"outrigger.dev/outrigger/internal/provider/providertest"
+	"outrigger.dev/outrigger/internal/provider/sshhost"
+	"outrigger.dev/outrigger/internal/reach/deliver"
+	"outrigger.dev/outrigger/test/agents"
+	"outrigger.dev/outrigger/test/sshd"
+)
+
+// hostOf describes a server as a configuration would.
+func hostOf(t *testing.T, name string, s *sshd.Server, slots int) sshhost.Host {
+	t.Helper()
+	ep := s.Endpoint()
+	return sshhost.Host{Name: name, Slots: slots, Login: sshhost.Login{
+		Address: ep.Host, Port: ep.Port, User: ep.User, HostKeys: ep.HostKeys,
+		KeyFiles: []string{s.Clients[0].File(t, t.TempDir(), "")},
+	}}
+}
+
+func open(t *testing.T, hosts ...sshhost.Host) provider.Provider {
+	t.Helper()
+	return openWith(t, deliver.Dirs(agents.Dir(t)), hosts...)
+}
+
+func openWith(t *testing.T, built deliver.Source, hosts ...sshhost.Host) provider.Provider {
+	t.Helper()
+	p, err := sshhost.New("lab", sshhost.Config{Hosts: hosts}, built, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestContract(t *testing.T) {
+	built := deliver.Dirs(agents.Dir(t))
+	// Each part leaves the hosts as it found them, or fails.
+	first, second := sshd.Start(t, sshd.Options{}), sshd.Start(t, sshd.Options{})
+	hosts := []sshhost.Host{hostOf(t, "first", first, 2), hostOf(t, "second", second, 2)}
+	providertest.Run(t, func(*testing.T) providertest.Place {
+		return providertest.Place{
+			Open: func(t *testing.T) provider.Provider { return openWith(t, built, hosts...) },
+			Max:  4,
+			Left: func(t *testing.T) []string { return append(leases(t, first), leases(t, second)...) },
+		}
+	})
+}
+
+// leases returns the folders of leases on the host.
+func leases(t *testing.T, s *sshd.Server) []string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(s.Home, ".outrigger", "leases"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+func spec(name machine.Name) machine.Spec {
+	return machine.Spec{Name: name, Owner: "me", Expires: time.Now().Add(time.Hour)}
+}
+
+func create(t *testing.T, p provider.Provider, name machine.Name) machine.Machine {
+	t.Helper()
+	m, err := p.Create(t.Context(), spec(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestSlotsAreSpreadOverHosts(t *testing.T) {
+	small, big := sshd.Start(t, sshd.Options{}), sshd.Start(t, sshd.Options{})
+	p := open(t, hostOf(t, "small", small, 1), hostOf(t, "big", big, 2))
+	var got []string
+	for _, name := range []machine.Name{"a", "b", "c"} {
+		got = append(got, create(t, p, name).Labels["host"])
+	}
+	if s := strings.Join(got, " "); s != "big small big" {
+		t.Errorf("machines on %s, want each on the host with most room", s)
+	}
+	_, err := p.Create(t.Context(), spec("d"))
+	if !fault.Is(err, fault.NoCapacity) {
+		t.Fatalf("got %v, want a fault of kind NoCapacity", err)
+	}
+	for _, s := range []string{"host small: ", "1 of 1 slots are held by b", "host big: ", "2 of 2 slots are held by a, c"} {
+		if !strings.Contains(err.Error(), s) {
+			t.Errorf("%q is missing in: %v", s, err)
+		}
+	}
+}
+
+func TestExpiredMachinesMakeRoom(t *testing.T) {
+	s := sshd.Start(t, sshd.Options{})
+	p := open(t, hostOf(t, "mac", s, 1))
+	dead := spec("dead")
+	dead.Expires = time.Now().Add(-time.Minute)
+	if _, err := p.Create(t.Context(), dead); err != nil {
+		t.Fatal(err)
+	}
+	create(t, p, "next")
+	if left := leases(t, s); len(left) != 1 || left[0] != "next" {
+		t.Errorf("leases %v, want next alone", left)
+	}
+}
+
+func TestMachineThatNeverExpires(t *testing.T) {
+	p := open(t, hostOf(t, "mac", sshd.Start(t, sshd.Options{}), 1))
+	m, err := p.Create(t.Context(), machine.Spec{Name: "a", Owner: "me"})
+	if err != nil || time.Until(m.Expires) < 29*24*time.Hour {
+		t.Errorf("expires %v, %v; want a month from now", m.Expires, err)
+	}
+}
+
+func TestHostThatIsAway(t *testing.T) {
+	here, away := sshd.Start(t, sshd.Options{}), sshd.Start(t, sshd.Options{})
+	p := open(t, hostOf(t, "here", here, 1), hostOf(t, "away", away, 5))
+	away.Stop()
+	if got := create(t, p, "a").Labels["host"]; got != "here" {
+		t.Errorf("machine on %s, want here", got)
+	}
+	all, err := p.List(t.Context(), "me")
+	if len(all) != 1 || !fault.Is(err, fault.ProviderDown) || !strings.Contains(err.Error(), "host away") || strings.Contains(err.Error(), "host here") {
+		t.Errorf("List: %v, %v; want the machine and an error that names away", all, err)
+	}
+	if _, err := p.Create(t.Context(), spec("b")); !fault.Is(err, fault.NoCapacity) || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("Create: %v; want NoCapacity, and why away does not count", err)
+	}
+	if _, err := p.Get(t.Context(), "other"); !fault.Is(err, fault.ProviderDown) {
+		t.Errorf("Get of a machine that may be on the host that is away: %v", err)
+	}
+	if err := p.Delete(t.Context(), "other"); !fault.Is(err, fault.ProviderDown) {
+		t.Errorf("Delete of a machine that may be on the host that is away: %v", err)
+	}
+	if err := p.Delete(t.Context(), "a"); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+}
+
+func TestTheOnlyHostSpeaksForItself(t *testing.T) {
+	s := sshd.Start(t, sshd.Options{})
+	changed := hostOf(t, "mac", s, 1)
+	changed.HostKeys = []string{sshd.NewKey(t, "ed25519").Line()}
+	stranger := hostOf(t, "mac", s, 1)
+	stranger.KeyFiles = []string{sshd.NewKey(t, "ed25519").File(t, t.TempDir(), "")}
+	gone := hostOf(t, "mac", s, 1)
+	gone.Port = 1
+	for kind, h := range map[fault.Kind]sshhost.Host{fault.HostKey: changed, fault.AuthRefused: stranger, fault.Unreachable: gone} {
+		p := open(t, h)
+		_, err := p.Create(t.Context(), spec("a"))
+		_, listErr := p.List(t.Context(), "")
+		_, getErr := p.Get(t.Context(), "a")
+		for what, err := range map[string]error{"Create": err, "List": listErr, "Get": getErr, "Delete": p.Delete(t.Context(), "a")} {
+			if !fault.Is(err, kind) || !strings.Contains(err.Error(), "host mac") {
+				t.Errorf("%s: got %v, want a fault of kind %s that names the host", what, err, kind)
+			}
+		}
+	}
+}
+
+func TestJumpAndRoot(t *testing.T) {
+	jump, s := sshd.Start(t, sshd.Options{}), sshd.Start(t, sshd.Options{})
+	h := hostOf(t, "mac", s, 1)
+	h.Jump = []sshhost.Login{hostOf(t, "", jump, 0).Login}
+	h.Root = s.Dir(t) + "/og"
+	h.OS, h.Labels = "linux", map[string]string{"rack": "7"}
+	p := open(t, h)
+	m := create(t, p, "a")
+	if len(m.Endpoint.Jumps) != 1 || m.Endpoint.Root != h.Root || m.Labels["rack"] != "7" || m.Labels["os"] != "linux" {
+		t.Errorf("got %+v", m)
+	}
+	if _, err := os.Stat(filepath.Join(h.Root, "leases", "a")); err != nil {
+		t.Error(err)
+	}
+}
+
+// The mark is on the host: what a client of another owner sees, and may not do.
+func TestLeaseBelongsToItsOwner(t *testing.T) {
+	p := open(t, hostOf(t, "mac", sshd.Start(t, sshd.Options{}), 2))
+	create(t, p, "a")
+	theirs := spec("a")
+	theirs.Owner = "they"
+	if _, err := p.Create(t.Context(), theirs); !fault.Is(err, fault.NameTaken) {
+		t.Errorf("got %v, want a fault of kind NameTaken", err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	ok := sshhost.Login{Address: "mac"}
+	for _, tt := range []struct {
+		name string
+		cfg  sshhost.Config
+		says string
+	}{
+		{"no hosts", sshhost.Config{}, "lists no hosts"},
+		{"no address", sshhost.Config{Hosts: []sshhost.Host{{Name: "a"}}}, "host 1: has no address"},
+		{"two of one name", sshhost.Config{Hosts: []sshhost.Host{{Login: ok}, {Name: "mac", Login: ok}}}, "host mac: is listed twice"},
+		{"no such slots", sshhost.Config{Hosts: []sshhost.Host{{Login: ok, Slots: -1}}}, "-1 slots"},
+		{"a jump host without an address", sshhost.Config{Hosts: []sshhost.Host{{Login: ok, Jump: []sshhost.Login{{}}}}}, "jump host has no address"},
+	} {
+		if _, err := sshhost.New("lab", tt.cfg, deliver.Source{}, nil); !fault.Is(err, fault.Config) || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: got %v, want a fault of kind Config with %q", tt.name, err, tt.says)
+		}
+	}
+}
+
+// A login that says nothing is that of the user who runs Outrigger.
+func TestDefaultLogin(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	s := sshd.Start(t, sshd.Options{})
+	ep := s.Endpoint()
+	if err := os.MkdirAll(filepath.Join(home, ".ssh"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, content string) {
+		if err := os.WriteFile(filepath.Join(home, ".ssh", name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	locked := sshd.NewKey(t, "ecdsa").File(t, t.TempDir(), "secret")
+	b, err := os.ReadFile(locked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("id_ecdsa", string(b)) // has a passphrase, and nobody named it: it is passed over
+	write("id_ed25519", s.Clients[0].PEM)
+	write("known_hosts", "["+ep.Host+"]:"+strings.TrimPrefix(ep.Address(), ep.Host+":")+" "+ep.HostKeys[0]+"\n")
+	p := open(t, sshhost.Host{Login: sshhost.Login{Address: ep.Host, Port: ep.Port, User: ep.User}})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := p.Create(ctx, spec("a")); err != nil {
+		t.Error(err)
+	}
+}
