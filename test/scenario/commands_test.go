@@ -114,9 +114,11 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	p := &process{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = ts.MkAbs("."), &p.stdout, &p.stderr
-	for _, kv := range s.vars {
-		name, _, _ := strings.Cut(kv, "=")
-		p.cmd.Env = append(p.cmd.Env, name+"="+ts.Getenv(name))
+	for _, name := range append([]string{"OUTRIGGER_CONFIG", "XDG_STATE_HOME"}, s.vars...) { // testscript keeps the whole to itself
+		name, _, _ = strings.Cut(name, "=")
+		if value := ts.Getenv(name); value != "" {
+			p.cmd.Env = append(p.cmd.Env, name+"="+value)
+		}
 	}
 	// What it leaves running must not keep us waiting for its output.
 	p.cmd.WaitDelay = patience

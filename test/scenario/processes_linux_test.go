@@ -12,11 +12,29 @@ import (
 
 // processes lists those that belong to the story: whose environment, command
 // line, program or working directory lies in one of its folders. What it started
-// here inherits them, and what it started through a server works there.
+// here inherits them, and what it started through a server works there. A daemon
+// on a host that stays is not one of them: it waits some minutes for the next
+// run and then ends by itself.
 func (s *story) processes() []string {
 	var list []string
-	s.eachProcess(func(pid int, cmdline string) { list = append(list, fmt.Sprintf("%d %s", pid, cmdline)) })
+	s.eachProcess(func(pid int, cmdline string) {
+		if s.onServer(pid) && strings.Contains(cmdline, "/outrigger-agent daemon ") {
+			return
+		}
+		list = append(list, fmt.Sprintf("%d %s", pid, cmdline))
+	})
 	return list
+}
+
+// onServer tells whether a process is one of a server's sessions.
+func (s *story) onServer(pid int) bool {
+	environ, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	for _, srv := range s.servers {
+		if strings.Contains(string(environ), "HOME="+srv.Home+"\x00") {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *story) killProcesses() {

@@ -93,14 +93,12 @@ func setup(env *testscript.Env) error {
 	// Last in, first out: the servers that commands start are registered later and gone by then.
 	tb.Cleanup(func() {
 		s.stop()
-		if tb.Failed() || tb.Skipped() {
-			s.sweep()
-			return
+		if !tb.Failed() && !tb.Skipped() {
+			if err := s.nothingLeft(); err != nil {
+				tb.Errorf("after the script: %v", err)
+			}
 		}
-		if err := s.nothingLeft(); err != nil {
-			tb.Errorf("after the script: %v", err)
-			s.sweep()
-		}
+		s.sweep()
 	})
 	return nil
 }

@@ -114,8 +114,8 @@ func leftover(rel string, d fs.DirEntry) bool {
 	return strings.HasPrefix(d.Name(), ".outrigger-tmp")
 }
 
-// sweep removes what a failed script left, so that the machine of whoever runs
-// the tests is as before.
+// sweep ends what a failed script left and the daemons on its servers, so that
+// the computer of whoever runs the tests is as before.
 func (s *story) sweep() {
 	for range 3 { // a process that is being killed may start another
 		s.killProcesses()
