@@ -18,6 +18,10 @@ type finalError struct{ err error }
 func (e finalError) Error() string { return e.err.Error() }
 func (e finalError) Unwrap() error { return e.err }
 
+// goodbye is how long we wait for the agent to hang up after the last
+// acknowledgement; a round trip is what it should take.
+const goodbye = time.Second
+
 // session joins the run on conn and streams until the exit is written or the
 // connection breaks. joined is called when the agent has answered.
 func (c *client) session(ctx context.Context, conn *wire.Conn, joined func()) error {
@@ -41,6 +45,14 @@ func (c *client) session(ctx context.Context, conn *wire.Conn, joined func()) er
 		receiveErr = c.receive(conn, &heard)
 	})
 	sendErr := c.send(ctx, conn, answer.Have, gone, &heard)
+	if sendErr == nil {
+		// The agent hangs up when it has our last acknowledgement, and can forget
+		// the run. Were we first, it might never get it, and keep the run for its absence.
+		select {
+		case <-gone:
+		case <-time.After(goodbye):
+		}
+	}
 	conn.Close()
 	receiving.Wait()
 	var final finalError

@@ -178,7 +178,7 @@ func (s *server) accept(ctx context.Context, d door, tasks *sync.WaitGroup) {
 				s.cfg.Log.Warn("connection not admitted", "error", err)
 				return
 			}
-			if err := s.serve(ctx, wire.NewConn(c)); err != nil && ctx.Err() == nil {
+			if err := s.serve(ctx, wire.NewConn(c)); err != nil && !errors.Is(err, errStreamed) && ctx.Err() == nil {
 				s.cfg.Log.Info("connection ended", "cause", err)
 			}
 		})
