@@ -48,15 +48,17 @@ func (it *item) decideSpecial(opt Options) {
 	}
 }
 
-// decideOneSided is for a path that one side lacks: it is new on the other
-// one, or was deleted here.
+// decideOneSided is for a path that one side lacks: it is new on the other one,
+// or was deleted here. If the other side put another kind of thing there, then
+// both agreed that the old one goes; this is also what a sync looks like that
+// was cut off between the deletion of a folder and the file in its place.
 func (it *item) decideOneSided() {
 	have := it.near
 	if have == nil {
 		have = it.far
 	}
 	switch {
-	case it.base == nil:
+	case it.base == nil || it.base.Kind != have.Kind:
 		it.merged = have
 	case material(it.base, have):
 		it.clash("deleted on one side, " + verb(it.base, have) + " on the other")

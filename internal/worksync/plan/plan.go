@@ -13,6 +13,8 @@
 //     merged by itself: a chmod there and an edit here are no conflict. A
 //     modification time alone never conflicts and saves no file from deletion.
 //   - What both sides made anew with the same content takes the near side's mode.
+//   - Deleted on one side and changed on the other is a conflict, unless it
+//     became another kind of thing: then the old one is gone on both sides.
 //   - A folder goes only with all that is in it: if something in it stays, it
 //     stays, or comes back.
 //   - What a special file (a pipe, a device) has taken the place of is left

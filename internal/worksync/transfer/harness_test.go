@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func (p *pair) session(wrap func(net.Conn) net.Conn, use func(context.Context, *
 		near.Close()
 	}
 	serr := <-served
-	if uerr == nil && (serr != nil || cerr != nil) {
+	if wrap == nil && uerr == nil && (serr != nil || cerr != nil) {
 		p.t.Errorf("far side ended with %v, close with %v", serr, cerr)
 	}
 	return uerr
@@ -191,6 +192,19 @@ func write(t testing.TB, root string, files map[string]string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// seeds is how many random worlds a test tries; OUTRIGGER_TEST_SEEDS asks for
+// more than the few that everyday runs have time for.
+func seeds(t testing.TB, n int) int {
+	t.Helper()
+	if s := os.Getenv("OUTRIGGER_TEST_SEEDS"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
 }
 
 // noTemp fails the test if a temporary file is left below the roots.

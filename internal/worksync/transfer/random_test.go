@@ -149,10 +149,13 @@ func mergeOne(b thing, inB bool, n thing, inN bool, f thing, inF bool) (m thing,
 			return m, true, true
 		}
 		return m, true, false
-	case inN:
-		return n, true, false
+	case inB && inN != inF && b.kind != n.kind && b.kind != f.kind: // gone for good, and one new thing
+		if inN {
+			return n, true, true
+		}
+		return f, true, true
 	}
-	return f, true, false
+	return m, false, false
 }
 
 // edit changes a tree at random, also in ways that a scan must look twice at.
@@ -275,11 +278,8 @@ func sortedPaths(t *testing.T, root string) []string {
 // compares what a sync makes of it with the model.
 func TestRandomEditsAgainstModel(t *testing.T) {
 	noGoroutines(t)
-	seeds, rounds := 12, 6
-	if testing.Short() {
-		seeds = 5
-	}
-	for seed := range seeds {
+	const rounds = 6
+	for seed := range seeds(t, 8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(seed), 1))
 			p := newPair(t)
