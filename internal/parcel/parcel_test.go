@@ -431,3 +431,37 @@ func TestACancelledCopyEnds(t *testing.T) {
 		t.Errorf("Unpack: %v", err)
 	}
 }
+
+// A copy that is given up in the middle of a file leaves nothing of it on the machine.
+func TestACopyGivenUpLeavesNothing(t *testing.T) {
+	src, far := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(src, "big"), make([]byte, 64<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	conn := serve(t)
+	if err := conn.SendRequest(parcel.MethodUnpack, parcel.Request{Name: far}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := parcel.Put(ctx, conn, filepath.Join(src, "big"), parcel.Options{Side: fault.LocalFile, Progress: func(r parcel.Report) {
+		if r.Bytes > 1<<20 {
+			cancel()
+		}
+	}})
+	if err == nil {
+		t.Error("a copy that was given up ended well")
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(5 * time.Millisecond) {
+		left, err := os.ReadDir(far)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("left on the machine: %v", left)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/relay"
 )
 
 // Interruptible returns a context that SIGINT and SIGTERM end, with a fault of kind
@@ -35,11 +36,10 @@ func Interruptible(ctx context.Context) (_ context.Context, stop func()) {
 }
 
 func interrupted(s os.Signal) error {
-	f := fault.New(fault.Interrupted, "stopped: %s", s)
-	if n, ok := s.(syscall.Signal); ok {
-		f = f.WithExit(fault.ExitSignal + int(n))
+	if s == syscall.SIGTERM {
+		return relay.Interrupted("TERM")
 	}
-	return f
+	return relay.Interrupted("INT")
 }
 
 // Cause returns why ctx ended instead of err, where err only says that it did.

@@ -68,9 +68,9 @@ type Item struct {
 // The kinds of what is left.
 const (
 	kindMachine   = "machine"
-	kindTempFiles = "temporary files"
-	kindWorkspace = "remembered folders"
-	kindLeases    = "leases"
+	kindTempFile  = "temporary file"    // of a sync, in a folder of the user's
+	kindWorkspace = "remembered folder" // baseline of a sync to a machine that is gone
+	kindLease     = "lease"             // on a machine that stays
 )
 
 func (i Item) text() string {
@@ -79,7 +79,7 @@ func (i Item) text() string {
 		verb = "would remove"
 	}
 	if i.Count > 0 {
-		return fmt.Sprintf("%s %d %s: %s", verb, i.Count, i.Kind, i.Why)
+		return fmt.Sprintf("%s %s: %s", verb, progress.Count(int64(i.Count), i.Kind), i.Why)
 	}
 	return fmt.Sprintf("%s %s %s on %s: %s", verb, i.Kind, i.Name, i.Provider, i.Why)
 }

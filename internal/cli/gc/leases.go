@@ -27,7 +27,7 @@ func (s *sweeper) leases(ctx context.Context, l *ledger.Ledger) error {
 		n, err := s.leasesOn(ctx, l, rec)
 		if n > 0 {
 			why := fmt.Sprintf("expired on machine %s", rec.Name)
-			s.items = append(s.items, Item{Kind: kindLeases, Name: string(rec.Name), Provider: rec.Provider, Why: why, Count: n, DryRun: s.dryRun})
+			s.items = append(s.items, Item{Kind: kindLease, Name: string(rec.Name), Provider: rec.Provider, Why: why, Count: n, DryRun: s.dryRun})
 		}
 		if err != nil {
 			errs = append(errs, app.AtMachine(rec.Name, err))
@@ -101,10 +101,10 @@ func (s *sweeper) workspaces(ctx context.Context, l *ledger.Ledger) error {
 		return !fault.Is(err, fault.UnknownMachine)
 	})
 	if swept.TempFiles > 0 {
-		s.items = append(s.items, Item{Kind: kindTempFiles, Why: "left by killed runs in synced folders", Count: swept.TempFiles})
+		s.items = append(s.items, Item{Kind: kindTempFile, Why: "left by a killed run", Count: swept.TempFiles})
 	}
 	if swept.Workspaces > 0 {
-		s.items = append(s.items, Item{Kind: kindWorkspace, Why: "their machines are gone", Count: swept.Workspaces})
+		s.items = append(s.items, Item{Kind: kindWorkspace, Why: "its machine is gone", Count: swept.Workspaces})
 	}
 	return err
 }

@@ -93,9 +93,12 @@ func (q *quiet) Warn(text string)    { warnTo(q.w, text) }
 
 // since is rounded to what a person can use.
 func since(start, now time.Time) time.Duration {
-	d := now.Sub(start)
-	if d < 10*time.Second {
+	switch d := now.Sub(start); {
+	case d < 100*time.Millisecond:
+		return d.Round(time.Millisecond)
+	case d < 10*time.Second:
 		return d.Round(100 * time.Millisecond)
+	default:
+		return d.Round(time.Second)
 	}
-	return d.Round(time.Second)
 }

@@ -32,6 +32,7 @@ func heading(p Phase, subject string) string {
 	return h + " " + subject
 }
 
+// finished is what stands behind a phase that is done.
 func finished(summary string, start, now time.Time) string {
 	took := since(start, now).String()
 	if summary == "" {

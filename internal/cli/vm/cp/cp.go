@@ -71,6 +71,8 @@ func (o Options) check() error {
 		return fault.New(fault.Usage, "vm cp: neither %q nor %q is on a machine: want NAME:PATH for one", o.From.Name, o.To.Name)
 	case o.From.Machine != "" && o.To.Machine != "":
 		return fault.New(fault.Usage, "vm cp: both ends are on machines: want one of them here")
+	case o.From.Name == "-" || o.To.Name == "-":
+		return fault.New(fault.Usage, "vm cp: standard input and output are not copied").WithRemedy("Use a shell: outrigger vm shell NAME -- 'cat >FILE'")
 	case o.From.Name == "" || o.To.Name == "":
 		return fault.New(fault.Usage, "vm cp: an empty path")
 	}
