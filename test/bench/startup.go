@@ -16,7 +16,7 @@ func (b *bench) startup(ctx context.Context, l line) ([]row, error) {
 	}
 	defer func() { _ = b.outrigger(context.WithoutCancel(ctx), "vm", "delete", name).Run() }()
 	// As ssh does with ControlMaster: the connection is there already.
-	master := exec.CommandContext(ctx, "ssh", "-F", b.path("ssh_config"), "-M", "-S", b.path("control"), "-N", l.host)
+	master := exec.CommandContext(ctx, "ssh", "-F", b.path("ssh_config"), "-M", "-S", b.path("control-"+l.host), "-N", l.host)
 	if err := master.Start(); err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func (b *bench) startup(ctx context.Context, l line) ([]row, error) {
 		_ = master.Process.Kill()
 		_ = master.Wait()
 	}()
-	for end := time.Now().Add(10 * time.Second); exec.CommandContext(ctx, "ssh", "-S", b.path("control"), "-O", "check", l.host).Run() != nil; <-time.After(20 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); exec.CommandContext(ctx, "ssh", "-S", b.path("control-"+l.host), "-O", "check", l.host).Run() != nil; <-time.After(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			return nil, fmt.Errorf("ssh -M: no control socket")
 		}
@@ -39,7 +39,7 @@ func (b *bench) startup(ctx context.Context, l line) ([]row, error) {
 			return exec.CommandContext(ctx, "ssh", "-F", b.path("ssh_config"), l.host, "true")
 		}},
 		{"`ssh host true` on an open connection", func() *exec.Cmd {
-			return exec.CommandContext(ctx, "ssh", "-F", b.path("ssh_config"), "-S", b.path("control"), l.host, "true")
+			return exec.CommandContext(ctx, "ssh", "-F", b.path("ssh_config"), "-S", b.path("control-"+l.host), l.host, "true")
 		}},
 	} {
 		r := row{t.name, map[string][]seconds{}}
