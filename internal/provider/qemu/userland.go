@@ -71,7 +71,10 @@ func (b builder) userland(ctx context.Context, work string) (root string, err er
 	if os.Geteuid() != 0 {
 		format, target = "tar", filepath.Join(work, "root.tar")
 	}
-	args := []string{"--variant=apt", "--format=" + format, "--include=" + strings.Join(b.packages, ",")}
+	args := []string{
+		"--variant=apt", "--format=" + format, "--include=" + strings.Join(b.packages, ","),
+		"--dpkgopt=force-unsafe-io", // nothing here or in a machine outlives a power cut
+	}
 	for _, path := range leftOut {
 		args = append(args, "--dpkgopt=path-exclude="+path)
 	}
