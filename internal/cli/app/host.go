@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"os"
+	"os/user"
 	"time"
 
 	"outrigger.dev/outrigger/internal/claim"
@@ -130,4 +132,16 @@ func (a *App) Hold(ctx context.Context, text string) (*ledger.Entry, provider.Pr
 	}
 	entry, err := l.Hold(rec.Name, false)
 	return entry, p, err
+}
+
+// By says who asks for a machine, "alice@laptop", for the people who wait for it.
+func By() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username + "@" + host
+	}
+	return host
 }

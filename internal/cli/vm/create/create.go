@@ -82,7 +82,7 @@ func (o Options) request(a *app.App) (machine.Spec, error) {
 	if o.Expires < 0 || o.BootTimeout < 0 || o.CPUs < 0 || o.MemoryMiB < 0 {
 		return machine.Spec{}, fault.New(fault.Usage, "vm create: a flag is negative, want 0 or more")
 	}
-	spec := machine.Spec{Name: name, Image: o.Image, CPUs: o.CPUs, MemoryMiB: o.MemoryMiB}
+	spec := machine.Spec{Name: name, Image: o.Image, CPUs: o.CPUs, MemoryMiB: o.MemoryMiB, Labels: map[string]string{"by": app.By()}}
 	if o.Expires > 0 {
 		spec.Expires = a.IO.Now().Add(o.Expires).UTC()
 	}
