@@ -184,11 +184,13 @@ func (s *Server) setup(o Options) {
 	lines = append(lines,
 		"StrictModes no", "UsePAM no", "PidFile none", "PrintMotd no", "MaxStartups 1000", "MaxSessions 100",
 		"AcceptEnv LANG LC_* TEST_*",
-		"Subsystem sftp internal-sftp",
 		"SetEnv "+strings.Join(append([]string{"HOME=" + s.Home}, o.Env...), " "),
 		"PasswordAuthentication "+yes(o.Password),
 		"KbdInteractiveAuthentication no",
 		"AuthorizedKeysFile "+file("authorized_keys", authorized.String(), 0o644))
+	if !strings.Contains(strings.Join(o.Lines, "\n"), "Subsystem sftp") { // sshd takes one only
+		lines = append(lines, "Subsystem sftp internal-sftp")
+	}
 	for i, k := range o.HostKeys {
 		name := file(fmt.Sprintf("host_%d", i), k.PEM, 0o600)
 		lines = append(lines, "HostKey "+name)

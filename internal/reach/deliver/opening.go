@@ -18,8 +18,8 @@ import (
 )
 
 // An announce is the line by which a machine tells what it is, before the
-// agent speaks: word, nonce, "here" or "absent", the tools that it has, then the system and the
-// root, after a bar each since both may hold spaces.
+// agent speaks: word, nonce, "here" or "absent", the tools that it has, then
+// the system and the root, after a semicolon each since both may hold spaces.
 type announce struct {
 	here   bool
 	tools  string // "gzip" or "-"
@@ -59,7 +59,7 @@ func parseAnnounce(line []byte, nonce string) (announce, bool) {
 	if !ok {
 		return announce{}, false
 	}
-	parts := strings.SplitN(strings.TrimRight(string(rest), "\r\n"), "|", 3)
+	parts := strings.SplitN(strings.TrimRight(string(rest), "\r\n"), ";", 3)
 	words := strings.Fields(parts[0])
 	if len(parts) != 3 || len(words) != 2 || parts[2] == "" || words[0] != "here" && words[0] != "absent" {
 		return announce{}, false

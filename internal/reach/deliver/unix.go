@@ -37,10 +37,10 @@ func (unix) start(builds []build, root, nonce, verb string) (string, error) {
 		`u=$(uname -sm); d=none; case "$u" in ` + cases.String() + `esac; a=$r/agents/$d; ` +
 		`if [ -x "$a/outrigger-agent" ]; then ` +
 		`{ echo >"$a/used"; } 2>/dev/null; ` +
-		`echo "` + announceWord + ` ` + nonce + ` here - |$u|$r"; ` +
+		`echo; echo "` + announceWord + ` ` + nonce + ` here - ;$u;$r"; ` +
 		`if [ -n "$2" ]; then exec "$a/outrigger-agent" "$2" --root "$r"; fi; exit 0; fi; ` +
 		`z=-; if command -v gzip >/dev/null 2>&1; then z=gzip; fi; ` +
-		`echo "` + announceWord + ` ` + nonce + ` absent $z |$u|$r"`
+		`echo; echo "` + announceWord + ` ` + nonce + ` absent $z ;$u;$r"`
 	return sh(script, root, verb), nil
 }
 

@@ -29,7 +29,7 @@ func (windows) start(builds []build, root, nonce, verb string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	absent := fmt.Sprintf("echo %s %s absent - ^|Windows %%PROCESSOR_ARCHITECTURE%%^|%s", announceWord, nonce, r)
+	absent := fmt.Sprintf("echo %s %s absent - ;Windows %%PROCESSOR_ARCHITECTURE%%;%s", announceWord, nonce, r)
 	branch := func(arch string) string {
 		for _, b := range builds {
 			if b.platform.OS != "windows" || b.platform.Arch != arch {
@@ -37,7 +37,7 @@ func (windows) start(builds []build, root, nonce, verb string) (string, error) {
 			}
 			dir := r + `\agents\` + b.digest
 			exe := dir + `\` + binary("windows")
-			here := fmt.Sprintf("type nul>%s\\used& echo %s %s here - ^|Windows %%PROCESSOR_ARCHITECTURE%%^|%s", dir, announceWord, nonce, r)
+			here := fmt.Sprintf("type nul>%s\\used& echo %s %s here - ;Windows %%PROCESSOR_ARCHITECTURE%%;%s", dir, announceWord, nonce, r)
 			if verb != "" {
 				here += fmt.Sprintf("& %s %s --root %s", exe, verb, r)
 			}
