@@ -80,13 +80,15 @@ func (r *relay) prepare(ctx context.Context) error {
 	g.Go(func() error {
 		// On a machine without the agent both connections would bring it there.
 		// The second waits until the first has it.
-		if err := r.openFiles(gctx); err != nil {
+		if err := r.persist(gctx, r.openFiles); err != nil {
 			return err
 		}
 		g.Go(func() error {
-			conn, err := r.host.Open(gctx, host.Connect, nil)
-			r.early = conn
-			return err
+			// If it fails the run dials by itself, and tells why it cannot.
+			if conn, err := r.host.Open(gctx, host.Connect, nil); err == nil {
+				r.early = conn
+			}
+			return nil
 		})
 		if err := r.up(gctx); err != nil {
 			return err
@@ -103,7 +105,8 @@ func (r *relay) link(ctx context.Context) error {
 		return nil
 	}
 	var answer wire.LinkAnswer
-	if err := r.host.Call(ctx, wire.MethodLink, wire.LinkRequest{Lease: r.job.Lease.Name, Path: at, Target: r.job.Files.Folder}, &answer); err != nil {
+	request := wire.LinkRequest{Lease: r.job.Lease.Name, Path: at, Target: r.job.Files.Folder}
+	if err := r.persist(ctx, func(ctx context.Context) error { return r.host.Call(ctx, wire.MethodLink, request, &answer) }); err != nil {
 		return err
 	}
 	if answer.Rewrite {
@@ -153,7 +156,9 @@ func (r *relay) dial(ctx context.Context) (*wire.Conn, error) {
 func (r *relay) end(ctx context.Context, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseLimit)
 	defer cancel()
-	endErr := r.host.Call(ctx, wire.MethodLeaseRelease, wire.LeaseRelease{Name: r.job.Lease.Name}, nil)
+	endErr := r.persist(ctx, func(ctx context.Context) error {
+		return r.host.Call(ctx, wire.MethodLeaseRelease, wire.LeaseRelease{Name: r.job.Lease.Name}, nil)
+	})
 	switch {
 	case endErr == nil:
 		return err

@@ -33,6 +33,11 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	flag.Parse()
+	// The cases mostly wait, for a connection to come back.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		fmt.Fprintln(os.Stderr, "chaos:", err)
+		return 1
+	}
 	var err error
 	if bin, err = os.MkdirTemp("", "outrigger-bin-"); err != nil {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
@@ -168,7 +173,7 @@ func (p *place) nothingLeft(t *testing.T, farHome string) {
 		filepath.Join(p.home, ".local/state/outrigger/ledger/*"),
 		filepath.Join(p.home, ".local/state/outrigger/workspaces/*"),
 		filepath.Join(p.home, ".local/state/outrigger/local/*"),
-		filepath.Join(farHome, ".outrigger/leases/*"),
+		filepath.Join(farHome, ".outrigger/leases/[^.]*"),
 	} {
 		left, err := filepath.Glob(pattern)
 		if err != nil {
@@ -191,7 +196,7 @@ while [ $i -lt 3000 ]; do
 done
 cat >from-stdin
 echo appended >>big
-echo new >d0/new 2>/dev/null || { mkdir -p d0 && echo new >d0/new; }
+mkdir -p d0 && echo new >d0/new
 rm -rf d1
 exit 7
 `
@@ -215,7 +220,7 @@ func TestBrokenConnections(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() {
-		left, err := filepath.Glob(filepath.Join(srv.Home, ".outrigger/leases/*"))
+		left, err := filepath.Glob(filepath.Join(srv.Home, ".outrigger/leases/[^.]*"))
 		if err != nil || len(left) > 0 {
 			t.Errorf("left on the machine: %v, %v", left, err)
 		}
@@ -228,7 +233,8 @@ func brokenConnection(t *testing.T, srv *sshd.Server, seed uint64, wantOut, want
 	want := p.fill(t, rnd)
 	proxy, err := faultproxy.Start(faultproxy.Config{
 		Target: fmt.Sprintf("127.0.0.1:%d", srv.Port),
-		Link:   faultproxy.Link{Delay: time.Duration(rnd.IntN(5)) * time.Millisecond},
+		// A third of the links is narrow: a second and more for the project.
+		Link: faultproxy.Link{Delay: time.Duration(rnd.IntN(5)) * time.Millisecond, BytesPerSec: []int64{0, 0, 2 << 20}[rnd.IntN(3)]},
 		Plan: faultproxy.Plan{
 			Seed: seed, Every: 16<<10 + rnd.Int64N(512<<10), Max: 1 + rnd.IntN(6), Pause: 50 * time.Millisecond,
 			Kinds: []faultproxy.Kind{faultproxy.Cut, faultproxy.Finish, faultproxy.Pause},

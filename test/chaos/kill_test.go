@@ -56,7 +56,7 @@ func TestKilledClient(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() { // runs before the server is gone
-		left, err := filepath.Glob(filepath.Join(srv.Home, ".outrigger/leases/*"))
+		left, err := filepath.Glob(filepath.Join(srv.Home, ".outrigger/leases/[^.]*"))
 		if err != nil || len(left) > 0 {
 			t.Errorf("left on the machine: %v, %v", left, err)
 		}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -29,6 +30,9 @@ type Provider struct {
 	agents deliver.Source
 	reach  reach.Options
 	log    *slog.Logger
+
+	mu    sync.Mutex
+	asked map[machine.Name]map[string]bool // see ask
 }
 
 var _ provider.Provider = (*Provider)(nil)
@@ -72,8 +76,10 @@ func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machi
 	if req.Expires.IsZero() {
 		req.Expires = time.Now().Add(maxLife)
 	}
+	p.ask(spec.Name, "")
 	for _, v := range visits.byRoom() {
-		l, err := v.acquire(ctx, req)
+		p.ask(spec.Name, v.host.name)
+		l, err := v.acquire(ctx, p, req)
 		if err == nil {
 			p.log.Debug("slot taken", "machine", spec.Name, "host", v.host.name)
 			return p.describe(v, l), nil
@@ -81,6 +87,32 @@ func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machi
 		v.err = fmt.Errorf("host %s: %w", v.host.name, err)
 	}
 	return machine.Machine{}, visits.noRoom(p.name)
+}
+
+// ask notes that Create asked host for a machine of that name. So a Create that
+// was refused everywhere before it asked leaves nothing to delete, also where
+// nobody answers.
+func (p *Provider) ask(name machine.Name, host string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asked == nil {
+		p.asked = map[machine.Name]map[string]bool{}
+	}
+	if p.asked[name] == nil {
+		p.asked[name] = map[string]bool{}
+	}
+	if host != "" {
+		p.asked[name][host] = true
+	}
+}
+
+// mayHave tells whether host may have a machine of that name, for all that
+// this process knows.
+func (p *Provider) mayHave(name machine.Name, host string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	hosts, known := p.asked[name]
+	return !known || hosts[host]
 }
 
 // note tells people who holds a slot.
@@ -130,7 +162,7 @@ func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
 	if _, err := machine.ParseName(string(name)); err != nil {
 		return nil // nothing of that name can be
 	}
-	visits := p.visitAll(ctx)
+	visits := p.visitSome(ctx, func(host string) bool { return p.mayHave(name, host) })
 	defer visits.close()
 	found := false
 	var errs []error
@@ -139,7 +171,7 @@ func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
 			continue
 		}
 		found = true
-		if err := v.release(ctx, name); err != nil {
+		if err := v.release(ctx, p, name); err != nil {
 			errs = append(errs, fmt.Errorf("host %s: %w", v.host.name, err))
 		}
 	}

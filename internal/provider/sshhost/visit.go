@@ -34,13 +34,21 @@ type visits []*visit
 
 // visitAll visits all hosts at once.
 func (p *Provider) visitAll(ctx context.Context) visits {
-	all := make(visits, len(p.hosts))
+	return p.visitSome(ctx, func(string) bool { return true })
+}
+
+// visitSome visits the hosts that are wanted, all at once.
+func (p *Provider) visitSome(ctx context.Context, wanted func(host string) bool) visits {
+	var all visits
 	var wg sync.WaitGroup
-	for i, h := range p.hosts {
+	for _, h := range p.hosts {
+		if !wanted(h.name) {
+			continue
+		}
 		v := &visit{host: h}
-		all[i] = v
+		all = append(all, v)
 		wg.Go(func() {
-			if err := v.open(ctx, p.agents, p.reach); err != nil {
+			if err := v.persist(ctx, func() error { return v.open(ctx, p.agents, p.reach) }); err != nil {
 				v.err = fmt.Errorf("host %s: %w", h.name, err)
 				p.log.Debug("host does not answer", "host", h.name, "error", err)
 			}
@@ -50,8 +58,55 @@ func (p *Provider) visitAll(ctx context.Context) visits {
 	return all
 }
 
+// A connection that breaks is tried again, since all that is asked here may be
+// asked twice; a host that is not there is soon known not to be.
+const (
+	attempts  = 4
+	retryWait = 150 * time.Millisecond // doubled each time
+)
+
+// persist repeats f while the connection is what fails.
+func (v *visit) persist(ctx context.Context, f func() error) error {
+	for n, wait := 1, retryWait; ; n, wait = n+1, wait*2 {
+		err := f()
+		if n == attempts || !fault.Is(err, fault.Unreachable) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// again repeats f on a new connection when the one there is breaks.
+func (v *visit) again(ctx context.Context, p *Provider, f func() error) error {
+	return v.persist(ctx, func() error {
+		select {
+		case <-v.client.Done():
+			if err := v.open(ctx, p.agents, p.reach); err != nil {
+				return err
+			}
+		default:
+		}
+		err := f()
+		select {
+		case <-v.client.Done(): // then that is what is wrong, however it came out
+			if err != nil {
+				return fault.New(fault.Unreachable, "%w", err)
+			}
+		default:
+		}
+		return err
+	})
+}
+
 // open logs in, starts the agent and asks for the leases.
 func (v *visit) open(ctx context.Context, agents deliver.Source, o reach.Options) (err error) {
+	if v.client != nil {
+		v.client.Close()
+	}
 	if v.client, err = reach.Dial(ctx, v.host.endpoint, o); err != nil {
 		return err
 	}
@@ -88,11 +143,13 @@ func (v *visit) during(ctx context.Context, f func() error) error {
 const busyPoll = 50 * time.Millisecond
 
 // acquire takes a slot. A lease of that name that is being released is waited for.
-func (v *visit) acquire(ctx context.Context, req wire.LeaseAcquire) (wire.Lease, error) {
+func (v *visit) acquire(ctx context.Context, p *Provider, req wire.LeaseAcquire) (wire.Lease, error) {
 	req.Slots = v.host.slots
 	for {
 		var l wire.Lease
-		err := v.during(ctx, func() error { return v.conn.Call(wire.MethodLeaseAcquire, req, &l) })
+		err := v.again(ctx, p, func() error {
+			return v.during(ctx, func() error { return v.conn.Call(wire.MethodLeaseAcquire, req, &l) })
+		})
 		if !fault.Is(err, fault.Busy) {
 			return l, err
 		}
@@ -104,9 +161,11 @@ func (v *visit) acquire(ctx context.Context, req wire.LeaseAcquire) (wire.Lease,
 	}
 }
 
-func (v *visit) release(ctx context.Context, name machine.Name) error {
-	return v.during(ctx, func() error {
-		return v.conn.Call(wire.MethodLeaseRelease, wire.LeaseRelease{Name: string(name)}, nil)
+func (v *visit) release(ctx context.Context, p *Provider, name machine.Name) error {
+	return v.again(ctx, p, func() error {
+		return v.during(ctx, func() error {
+			return v.conn.Call(wire.MethodLeaseRelease, wire.LeaseRelease{Name: string(name)}, nil)
+		})
 	})
 }
 
