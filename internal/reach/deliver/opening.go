@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
@@ -99,6 +100,12 @@ func newOpening(s *reach.Stream) *opening { return &opening{s, bufio.NewReaderSi
 // Read reads what follows the announcement.
 func (o *opening) Read(b []byte) (int, error) { return o.r.Read(b) }
 
+// shellLimit is how long a login may take until it runs our command. A guess:
+// start-up files of shells that take ten seconds have been seen.
+const shellLimit = time.Minute
+
+var errShellSlow = fmt.Errorf("the login did not get to our command within %v", shellLimit)
+
 // await skips to the announcement and, if the agent is there and was to be
 // started, waits for its first byte. It gives up when ctx ends.
 func (o *opening) await(ctx context.Context, nonce string, started bool) (announce, error) {
@@ -106,6 +113,8 @@ func (o *opening) await(ctx context.Context, nonce string, started bool) (announ
 		said announce
 		err  error
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, shellLimit, errShellSlow)
+	defer cancel()
 	done := make(chan result, 1)
 	// Reading cannot be cancelled. The goroutine ends when the machine answers
 	// to the close or the connection ends.

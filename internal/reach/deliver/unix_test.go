@@ -4,6 +4,8 @@ package deliver
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,6 +92,17 @@ func TestNoisyLogin(t *testing.T) {
 	src, _ := testSource(t)
 	if _, _, err := speak(t.Context(), dial(t, s.Endpoint()), src, ""); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestLoginThatHangs(t *testing.T) {
+	s := sshd.Start(t, sshd.Options{Lines: []string{"ForceCommand echo choose a host:; exec sleep 600"}})
+	src, _ := testSource(t)
+	c := dial(t, s.Endpoint())
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, _, err := speak(ctx, c, src, ""); !fault.Is(err, fault.Unreachable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want Unreachable with the deadline in it", err)
 	}
 }
 
