@@ -71,7 +71,7 @@ type host struct {
 // newHost returns a host whose daemon is stopped when the test ends.
 func newHost(t *testing.T) *host {
 	t.Helper()
-	h := &host{t: t, root: t.TempDir(), idle: time.Minute, env: append(os.Environ(), "SHELL=/bin/sh"), binary: agentBinary}
+	h := &host{t: t, root: t.TempDir(), idle: time.Minute, env: append(os.Environ(), "SHELL=/bin/sh", "GORACE=halt_on_error=1 atexit_sleep_ms=0"), binary: agentBinary}
 	t.Cleanup(h.stop)
 	return h
 }

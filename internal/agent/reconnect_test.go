@@ -83,7 +83,7 @@ func (h *host) dialFragile(rnd *rand.Rand, cuts int) runclient.Dial {
 
 func TestBrokenConnectionsLoseAndDoubleNothing(t *testing.T) {
 	seeds := 200
-	if testing.Short() {
+	if testing.Short() || raceFlags != nil { // which is ten times slower
 		seeds = 20
 	}
 	h := newHost(t)

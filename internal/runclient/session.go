@@ -44,7 +44,7 @@ func (c *client) session(ctx context.Context, conn *wire.Conn, joined func()) er
 		defer close(gone)
 		receiveErr = c.receive(conn, &heard)
 	})
-	sendErr := c.send(ctx, conn, answer.Have, gone, &heard)
+	sendErr := c.send(ctx, conn, answer, gone, &heard)
 	if sendErr == nil {
 		// The agent hangs up when it has our last acknowledgement, and can forget
 		// the run. Were we first, it might never get it, and keep the run for its absence.
@@ -142,15 +142,19 @@ func (c *client) receive(conn *wire.Conn, heard *atomic.Int64) error {
 // maxPiece is how much of the input log goes into one frame.
 const maxPiece = 256 << 10
 
-// send sends the input log from p on, acknowledgements and pings, until the
+// send sends the input log from where the agent stands, acknowledgements and pings, until the
 // exit is written (nil), the connection breaks or says nothing for too long.
-func (c *client) send(ctx context.Context, conn *wire.Conn, p wire.Pos, gone <-chan struct{}, heard *atomic.Int64) error {
+func (c *client) send(ctx context.Context, conn *wire.Conn, from wire.RunJoined, gone <-chan struct{}, heard *atomic.Int64) error {
 	tick := time.NewTicker(c.opts.Ping)
 	defer tick.Stop()
 	acked := wire.Pos(0)
 	kill := c.kill
+	p := from.Have
 	for {
 		b, inChanged, ok := c.in.from(p, maxPiece)
+		if from.Over {
+			b, ok = nil, true
+		}
 		if !ok {
 			return finalError{fault.New(fault.Protocol, "run: the agent wants input from %d, which was never sent or is acknowledged", p)}
 		}

@@ -86,6 +86,8 @@ type RunJoined struct {
 	Have Pos `cbor:"1,keyasint"` // the agent has the input log up to here
 	// Warnings are lines for the user, such as a login shell that hung.
 	Warnings []string `cbor:"2,keyasint,omitempty"`
+	// Over tells that the run takes no input any more, whatever Have says.
+	Over bool `cbor:"3,keyasint,omitempty"`
 }
 
 // A RunKill asks that a run ends: the whole tree is told (TERM), and killed after
@@ -133,6 +135,6 @@ type RunExit struct {
 	Ending  Ending        `cbor:"4,keyasint,omitempty"`
 	Started time.Time     `cbor:"5,keyasint"` // by the machine's clock, to the second
 	Took    time.Duration `cbor:"6,keyasint"`
-	MaxRSS  int64     `cbor:"7,keyasint,omitempty"` // bytes, of the main process and its waited-for children; 0: unknown
-	Fault   *Fault    `cbor:"8,keyasint,omitempty"` // what we failed to do
+	MaxRSS  int64         `cbor:"7,keyasint,omitempty"` // bytes, of the main process and its waited-for children; 0: unknown
+	Fault   *Fault        `cbor:"8,keyasint,omitempty"` // what we failed to do
 }

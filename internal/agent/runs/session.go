@@ -105,7 +105,7 @@ type exchange struct {
 
 func (r *Run) stream(conn *wire.Conn, have wire.Pos, ping time.Duration) error {
 	received, _, _ := r.in.look()
-	if err := conn.Respond(wire.RunJoined{Have: received, Warnings: r.warnings}, nil); err != nil {
+	if err := conn.Respond(wire.RunJoined{Have: received, Warnings: r.warnings, Over: r.proc == nil}, nil); err != nil {
 		return err
 	}
 	if ping <= 0 {
