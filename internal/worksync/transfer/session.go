@@ -24,7 +24,7 @@ import (
 type ClientConfig struct {
 	Root     string   // the user's folder
 	StateDir string   // the near side's baseline of this folder on this machine; made if it is missing
-	Exclude  []string // gitignore patterns; those of the root's ignore file come after them
+	Exclude  []string // gitignore patterns; those of the root's ignore file come before them
 	TempTag  string   // marks temporary files in Root, see CleanTemp
 	Progress func(Progress)
 	Log      *slog.Logger
@@ -123,9 +123,10 @@ type exchange struct {
 	progress Progress
 }
 
-// patterns are the flag's and the ignore file's, in the order in which they count.
+// patterns are the ignore file's and then the flag's: the last that matches
+// counts, so who calls can take back what the folder says.
 func (x *exchange) patterns() ([]string, *ignore.Matcher, error) {
-	patterns := x.cfg.Exclude
+	var patterns []string
 	f, fi, err := x.root().OpenFile(ignore.FileName)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, tree.ErrNotFile):
@@ -140,8 +141,9 @@ func (x *exchange) patterns() ([]string, *ignore.Matcher, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		patterns = append(patterns[:len(patterns):len(patterns)], ignore.Lines(string(b))...)
+		patterns = ignore.Lines(string(b))
 	}
+	patterns = append(patterns, x.cfg.Exclude...)
 	m, err := ignore.Parse(patterns)
 	if err != nil {
 		return nil, nil, fault.New(fault.Usage, "%w", err)

@@ -9,14 +9,10 @@ import (
 	"outrigger.dev/outrigger/internal/fault"
 
 	"outrigger.dev/outrigger/internal/worksync/baseline"
-	"outrigger.dev/outrigger/internal/worksync/ignore"
 	"outrigger.dev/outrigger/internal/worksync/pack"
 	"outrigger.dev/outrigger/internal/worksync/plan"
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
-
-// scanAhead is how many nodes a scan may be ahead of what is done with them.
-const scanAhead = 4096
 
 // up is the near side of Up.
 func (x *exchange) up(ctx context.Context) error {
@@ -24,66 +20,26 @@ func (x *exchange) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The scan starts before the far side's answer is here, and goes on after
+	// The scan starts before the far side's answer is here, and may go on after
 	// it: a first sync sends what has been found so far.
 	scanning, stop := context.WithCancel(ctx)
-	defer stop()
 	var group errgroup.Group
-	found := make(chan tree.Node, scanAhead)
+	defer group.Wait() //nolint:errcheck // the error went into the feed
+	defer stop()
+	found := newFeed()
 	group.Go(func() error {
-		defer close(found)
-		return tree.Scanner{Ignore: m}.Scan(scanning, x.root(), func(n tree.Node) error {
-			select {
-			case found <- n:
-				return nil
-			case <-scanning.Done():
-				return scanning.Err()
-			}
-		})
+		err := tree.Scanner{Ignore: m}.Scan(scanning, x.root(), found.put)
+		found.end(err)
+		return err
 	})
-	err = x.upFrom(ctx, known, m, found, group.Wait)
-	if err == nil {
-		return group.Wait()
-	}
-	stop() // what the scan says no longer counts
-	for range found {
-	}
-	_ = group.Wait() // likewise
-	return err
-}
-
-func (x *exchange) upFrom(ctx context.Context, known baseline.State, m *ignore.Matcher, found <-chan tree.Node, scanned func() error) error {
-	hearing := make(chan error, 1)
-	var raw []tree.Node
-	go func() { hearing <- x.hear(ctx, known) }()
-	var heard error
-	// Take in the scan until the far side's answer is here.
-	for waiting := true; waiting; {
-		select {
-		case heard = <-hearing:
-			waiting = false
-		case n, ok := <-found:
-			if !ok {
-				found = nil
-				heard = <-hearing
-				waiting = false
-				break
-			}
-			raw = append(raw, n)
-		}
-	}
-	if heard != nil {
-		return heard
+	if err := x.hear(ctx, known); err != nil {
+		return err
 	}
 	if x.state.Pristine && len(x.far) == 0 && !x.state.Ways.Picky() {
-		return x.stream(ctx, raw, found, scanned)
+		return x.stream(ctx, found)
 	}
-	if found != nil {
-		for n := range found {
-			raw = append(raw, n)
-		}
-	}
-	if err := scanned(); err != nil {
+	raw, err := found.all(ctx)
+	if err != nil {
 		return x.giveUp(err)
 	}
 	p, err := x.plan(ctx, raw)
@@ -98,27 +54,23 @@ func (x *exchange) upFrom(ctx context.Context, known baseline.State, m *ignore.M
 
 // stream is a first sync: everything goes to an empty folder, while the scan
 // still runs.
-func (x *exchange) stream(ctx context.Context, raw []tree.Node, found <-chan tree.Node, scanned func() error) error {
+func (x *exchange) stream(ctx context.Context, found *feed) error {
 	x.nodes = nil
 	d := newDelta()
+	var nodes []tree.Node
+	taken := 0
 	next := func(ctx context.Context) (pack.Item, bool, error) {
 		for {
-			var n tree.Node
-			if len(raw) > 0 {
-				n, raw = raw[0], raw[1:]
-			} else {
-				var ok bool
-				if found != nil {
-					select {
-					case n, ok = <-found:
-					case <-ctx.Done():
-						return pack.Item{}, false, ctx.Err()
-					}
+			if len(nodes) == 0 {
+				var err error
+				if nodes, err = found.from(ctx, taken); err != nil || len(nodes) == 0 {
+					return pack.Item{}, false, err
 				}
-				if !ok {
-					return pack.Item{}, false, scanned()
-				}
+				taken += len(nodes)
+				x.advance(func(p *Progress) { p.TotalFiles, p.TotalBytes = found.total() })
 			}
+			n := nodes[0]
+			nodes = nodes[1:]
 			if n.Kind == tree.File {
 				return pack.Item{Kind: pack.Write, Settles: true, Node: n}, true, nil
 			}
