@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"outrigger.dev/outrigger/internal/agent/disk"
+	"outrigger.dev/outrigger/internal/agent/lease"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 )
@@ -30,7 +32,10 @@ func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
 		return err
 	}
 	if f != nil {
-		err := p.remove(ctx, f)
+		var err error
+		if rec, recErr := f.record(); recErr != nil || rec.Provider == p.name { // one without a record is nobody's
+			err = p.remove(ctx, f)
+		}
 		f.leave()
 		if err != nil {
 			return fault.New(fault.ProviderDown, "local: machine %s: delete: %w", name, err)
@@ -46,6 +51,9 @@ func (p *Provider) remove(ctx context.Context, f *folder) error {
 	if err := endMarked(ctx, f.dir); err != nil {
 		return err
 	}
+	if err := p.releaseLeases(ctx, f); err != nil {
+		return err
+	}
 	// From here on there is no such machine: the name is free at once, and
 	// what a crash leaves of the removal, sweep finds.
 	aside, err := os.MkdirTemp(p.dir, gone+string(f.name)+"-")
@@ -56,6 +64,22 @@ func (p *Provider) remove(ctx context.Context, f *folder) error {
 		return errors.Join(err, os.Remove(aside))
 	}
 	return removeAll(aside)
+}
+
+// releaseLeases does what the machine's agent would be asked to do: a lease may
+// have made links outside of the machine's folder, and only it knows them.
+func (p *Provider) releaseLeases(ctx context.Context, f *folder) error {
+	store := lease.Open(disk.Root(filepath.Join(f.path("home"), ".outrigger")), p.log)
+	leases, err := store.List()
+	if err != nil {
+		return err
+	}
+	for _, l := range leases {
+		if err := store.Release(ctx, l.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stop ends the server: asks it to, which makes it end what runs on the

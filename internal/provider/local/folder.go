@@ -29,10 +29,11 @@ type folder struct {
 
 // A record is machine.json.
 type record struct {
-	Owner   machine.Owner     `json:"owner"`
-	Created time.Time         `json:"created"`
-	Expires time.Time         `json:"expires,omitzero"`
-	Labels  map[string]string `json:"labels,omitempty"`
+	Provider string            `json:"provider"` // configured name
+	Owner    machine.Owner     `json:"owner"`
+	Created  time.Time         `json:"created"`
+	Expires  time.Time         `json:"expires,omitzero"`
+	Labels   map[string]string `json:"labels,omitempty"`
 }
 
 // A running is run.json.
@@ -101,7 +102,7 @@ func (f *folder) leave() { _ = f.lock.Close() }
 
 // begin writes what is known from the start. machine.json comes last: with it
 // the folder is complete.
-func (f *folder) begin(spec machine.Spec) (record, error) {
+func (f *folder) begin(provider string, spec machine.Spec) (record, error) {
 	for _, sub := range []string{"home", "tmp"} {
 		if err := os.MkdirAll(f.path(sub), 0o700); err != nil {
 			return record{}, err
@@ -112,7 +113,7 @@ func (f *folder) begin(spec machine.Spec) (record, error) {
 			return record{}, err
 		}
 	}
-	rec := record{Owner: spec.Owner, Created: time.Now().UTC(), Expires: spec.Expires, Labels: spec.Labels}
+	rec := record{Provider: provider, Owner: spec.Owner, Created: time.Now().UTC(), Expires: spec.Expires, Labels: spec.Labels}
 	return rec, f.write("machine.json", rec)
 }
 

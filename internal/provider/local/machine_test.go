@@ -224,9 +224,43 @@ func TestMachineEndsWhenItExpires(t *testing.T) {
 		m, err := p.Get(t.Context(), "a")
 		return err == nil && m.State == machine.Stopped && !alive(t, pid)
 	})
+	again, err := p.Create(t.Context(), machine.Spec{Name: "a", Owner: "me"})
+	if err != nil || again.State != machine.Running || !again.Expires.IsZero() {
+		t.Errorf("made again: %+v, %v; want a machine that runs and does not expire", again, err)
+	}
 	if err := p.Delete(t.Context(), "a"); err != nil {
 		t.Error(err)
 	}
+	if _, err := p.Create(t.Context(), machine.Spec{Name: "a", Owner: "me", Expires: time.Now().Add(-time.Second)}); !fault.Is(err, fault.ProviderRefused) {
+		t.Errorf("a machine that has expired: %v", err)
+	}
+	if err := p.Delete(t.Context(), "a"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestProvidersOfTwoNamesSeeTheirOwn(t *testing.T) {
+	state := t.TempDir()
+	p := open(t, state)
+	other, err := local.New("other", local.Config{}, state, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := machine.Spec{Name: "a", Owner: "me"}
+	_, c := made(t, p, spec)
+	if _, err := other.Create(t.Context(), spec); !fault.Is(err, fault.NameTaken) {
+		t.Errorf("Create: %v", err)
+	}
+	if _, err := other.Get(t.Context(), "a"); !fault.Is(err, fault.UnknownMachine) {
+		t.Errorf("Get: %v", err)
+	}
+	if all, err := other.List(t.Context(), ""); len(all) > 0 || err != nil {
+		t.Errorf("List: %v, %v", all, err)
+	}
+	if err := other.Delete(t.Context(), "a"); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+	output(t, c, "true")
 }
 
 func TestClientLeavesAndItsCommandLearnsOfIt(t *testing.T) {

@@ -78,13 +78,23 @@ func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machi
 	defer f.leave()
 	rec, err := f.record()
 	if errors.Is(err, fs.ErrNotExist) { // new, or its maker died before it got this far
-		rec, err = f.begin(spec)
+		rec, err = f.begin(p.name, spec)
 	}
 	if err != nil {
 		return machine.Machine{}, fault.New(fault.LocalFile, "local: machine %s: %w", spec.Name, err)
 	}
-	if rec.Owner != spec.Owner {
-		return machine.Machine{}, fault.New(fault.NameTaken, "local: machine %s: belongs to %q, not to %q", spec.Name, rec.Owner, spec.Owner)
+	if rec.Owner != spec.Owner || rec.Provider != p.name {
+		return machine.Machine{}, fault.New(fault.NameTaken, "local: machine %s: belongs to %q at provider %s, not to %q at %s", spec.Name, rec.Owner, rec.Provider, spec.Owner, p.name)
+	}
+	if !f.alive() {
+		// It begins anew, and so does its time.
+		rec.Expires = spec.Expires
+		if !rec.Expires.IsZero() && time.Now().After(rec.Expires) {
+			return machine.Machine{}, fault.New(fault.ProviderRefused, "local: machine %s: is to expire at %s, which is over", spec.Name, rec.Expires)
+		}
+		if err := f.write("machine.json", rec); err != nil {
+			return machine.Machine{}, fault.New(fault.LocalFile, "local: machine %s: %w", spec.Name, err)
+		}
 	}
 	if err := f.run(ctx, p.self); err != nil {
 		return machine.Machine{}, fault.New(fault.ProviderDown, "local: machine %s: the server does not start: %w", spec.Name, err).
@@ -95,11 +105,10 @@ func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machi
 
 // Get implements [provider.Provider].
 func (p *Provider) Get(_ context.Context, name machine.Name) (machine.Machine, error) {
-	f := p.folder(name)
-	if _, err := os.Stat(f.dir); errors.Is(err, fs.ErrNotExist) {
-		return machine.Machine{}, fault.New(fault.UnknownMachine, "local: no machine %s", name)
+	if _, err := machine.ParseName(string(name)); err != nil {
+		return machine.Machine{}, fault.New(fault.UnknownMachine, "local: %w", err)
 	}
-	return p.describe(f)
+	return p.describe(p.folder(name))
 }
 
 // List implements [provider.Provider].
@@ -116,8 +125,8 @@ func (p *Provider) List(_ context.Context, owner machine.Owner) ([]machine.Machi
 		}
 		m, err := p.describe(p.folder(name))
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue // deleted meanwhile
+		case fault.Is(err, fault.UnknownMachine):
+			continue // deleted meanwhile, or another provider's
 		case err != nil:
 			return all, err
 		case owner == "" || m.Owner == owner:
@@ -140,13 +149,16 @@ func (p *Provider) describe(f *folder) (machine.Machine, error) {
 		// Its maker died, or is at it. Create completes it, Delete removes it.
 		info, err := os.Stat(f.dir)
 		if err != nil {
-			return machine.Machine{}, fault.New(fault.UnknownMachine, "local: machine %s: %w", f.name, err)
+			return machine.Machine{}, fault.New(fault.UnknownMachine, "local: no machine %s", f.name)
 		}
 		m.State, m.Created = machine.Creating, info.ModTime()
 		return m, nil
 	}
 	if err != nil {
 		return machine.Machine{}, fault.New(fault.LocalFile, "local: machine %s: %w", f.name, err)
+	}
+	if rec.Provider != p.name {
+		return machine.Machine{}, fault.New(fault.UnknownMachine, "local: machine %s: belongs to provider %s", f.name, rec.Provider)
 	}
 	m.Owner, m.Created, m.Expires, m.Labels = rec.Owner, rec.Created, rec.Expires, rec.Labels
 	hostKey, err := os.ReadFile(f.path("host_key.pub"))

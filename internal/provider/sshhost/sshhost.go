@@ -62,7 +62,7 @@ func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machi
 	if _, err := machine.ParseName(string(spec.Name)); err != nil {
 		return machine.Machine{}, fault.New(fault.ProviderRefused, "%s: %w", p.name, err)
 	}
-	visits := p.visitAll(ctx)
+	visits := p.visitAll(ctx, func(v *visit) bool { return v.room() > 0 || v.has(spec.Name) })
 	defer visits.close()
 	if v, l, ok := visits.find(spec.Name); ok {
 		if l.Owner != string(spec.Owner) {
@@ -125,7 +125,7 @@ func note(spec machine.Spec) string {
 
 // Get implements [provider.Provider].
 func (p *Provider) Get(ctx context.Context, name machine.Name) (machine.Machine, error) {
-	visits := p.visitAll(ctx)
+	visits := p.visitAll(ctx, func(v *visit) bool { return v.has(name) })
 	defer visits.close()
 	if v, l, ok := visits.find(name); ok {
 		return p.describe(v, l), nil
@@ -139,7 +139,7 @@ func (p *Provider) Get(ctx context.Context, name machine.Name) (machine.Machine,
 // List implements [provider.Provider]. The machines of hosts that answer are
 // returned even when others do not; the error then names those.
 func (p *Provider) List(ctx context.Context, owner machine.Owner) ([]machine.Machine, error) {
-	visits := p.visitAll(ctx)
+	visits := p.visitAll(ctx, func(*visit) bool { return false })
 	defer visits.close()
 	var all []machine.Machine
 	seen := map[string]bool{}
@@ -162,7 +162,8 @@ func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
 	if _, err := machine.ParseName(string(name)); err != nil {
 		return nil // nothing of that name can be
 	}
-	visits := p.visitSome(ctx, func(host string) bool { return p.mayHave(name, host) })
+	visits := p.visitSome(ctx, func(host string) bool { return p.mayHave(name, host) },
+		func(v *visit) bool { return v.has(name) })
 	defer visits.close()
 	found := false
 	var errs []error

@@ -4,6 +4,7 @@ package sshhost_test
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -151,6 +152,31 @@ func TestHostThatIsAway(t *testing.T) {
 		t.Errorf("Delete of a machine that may be on the host that is away: %v", err)
 	}
 	if err := p.Delete(t.Context(), "a"); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+}
+
+// A host that is switched off behind a router answers nothing at all.
+func TestHostThatIsSilentHoldsUpNobody(t *testing.T) {
+	here := sshd.Start(t, sshd.Options{})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() // the kernel accepts, and nobody says anything
+	silent := hostOf(t, "silent", here, 5)
+	silent.Port = ln.Addr().(*net.TCPAddr).Port
+	p := open(t, silent, hostOf(t, "here", here, 1))
+	ctx, cancel := context.WithTimeout(t.Context(), 18*time.Second) // one connection may take 20 seconds
+	defer cancel()
+	m, err := p.Create(ctx, spec("a"))
+	if err != nil || m.Labels["host"] != "here" {
+		t.Fatalf("Create: %+v, %v", m, err)
+	}
+	if _, err := p.Get(ctx, "a"); err != nil {
+		t.Errorf("Get: %v", err)
+	}
+	if err := p.Delete(ctx, "a"); err != nil {
 		t.Errorf("Delete: %v", err)
 	}
 }

@@ -32,13 +32,23 @@ type visit struct {
 // visits are those to all hosts, in the order of the configuration.
 type visits []*visit
 
-// visitAll visits all hosts at once.
-func (p *Provider) visitAll(ctx context.Context) visits {
-	return p.visitSome(ctx, func(string) bool { return true })
+// patience is how much longer the other hosts may take when one has given the
+// answer that was wanted. One that is switched off would else hold up
+// everything for as long as a connection may take.
+const patience = 3 * time.Second
+
+var errOutrun = fmt.Errorf("another host has answered %v ago", patience)
+
+// visitAll visits all hosts at once. When it has seen one that is enough, it
+// does not wait for long for the rest.
+func (p *Provider) visitAll(ctx context.Context, enough func(*visit) bool) visits {
+	return p.visitSome(ctx, func(string) bool { return true }, enough)
 }
 
-// visitSome visits the hosts that are wanted, all at once.
-func (p *Provider) visitSome(ctx context.Context, wanted func(host string) bool) visits {
+// visitSome visits the hosts that are wanted, all at once, as visitAll does.
+func (p *Provider) visitSome(ctx context.Context, wanted func(host string) bool, enough func(*visit) bool) visits {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil) // the connections outlive it: it bounds their opening
 	var all visits
 	var wg sync.WaitGroup
 	for _, h := range p.hosts {
@@ -51,6 +61,10 @@ func (p *Provider) visitSome(ctx context.Context, wanted func(host string) bool)
 			if err := v.persist(ctx, func() error { return v.open(ctx, p.agents, p.reach) }); err != nil {
 				v.err = fmt.Errorf("host %s: %w", h.name, err)
 				p.log.Debug("host does not answer", "host", h.name, "error", err)
+				return
+			}
+			if enough(v) {
+				time.AfterFunc(patience, func() { cancel(errOutrun) })
 			}
 		})
 	}
@@ -176,6 +190,11 @@ func (v *visit) lease(name machine.Name) (wire.Lease, bool) {
 		}
 	}
 	return wire.Lease{}, false
+}
+
+func (v *visit) has(name machine.Name) bool {
+	_, ok := v.lease(name)
+	return ok
 }
 
 // room tells how many slots are free. An expired lease holds none: the host
