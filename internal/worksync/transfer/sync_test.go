@@ -118,10 +118,10 @@ func TestChangesWaitForTheirDirection(t *testing.T) {
 
 func TestExcludes(t *testing.T) {
 	p := newPair(t)
-	p.exclude = []string{"*.o"}
-	write(t, p.near, map[string]string{".outriggerignore": "/build/\n!keep.o\n", "a.c": "1", "a.o": "1", "keep.o": "1", "build/x": "1", "lib/b.o": "near", "lib/b.c": "1"})
+	p.exclude = []string{"!keep.o"} // the last that matches counts: the flag takes back what the file says
+	write(t, p.near, map[string]string{".outriggerignore": "/build/\n*.o\n", "a.c": "1", "a.o": "1", "keep.o": "1", "build/x": "1", "lib/b.o": "near", "lib/b.c": "1"})
 	p.mustUp()
-	want := map[string]string{".outriggerignore": "/build/\n!keep.o\n", "a.c": "1", "keep.o": "1", "lib/b.c": "1"}
+	want := map[string]string{".outriggerignore": "/build/\n*.o\n", "a.c": "1", "keep.o": "1", "lib/b.c": "1"}
 	if diff := cmp.Diff(want, contents(t, p.far)); diff != "" {
 		t.Errorf("far:\n%s", diff)
 	}
@@ -129,7 +129,7 @@ func TestExcludes(t *testing.T) {
 	p.mustBack()
 	remove(t, p.near, "lib")
 	rep := p.mustUp()
-	want = map[string]string{".outriggerignore": "/build/\n!keep.o\n", "a.c": "1", "keep.o": "1", "b.o": "1", "build/y": "1", "lib/b.o": "far"}
+	want = map[string]string{".outriggerignore": "/build/\n*.o\n", "a.c": "1", "keep.o": "1", "b.o": "1", "build/y": "1", "lib/b.o": "far"}
 	if diff := cmp.Diff(want, contents(t, p.far)); diff != "" {
 		t.Errorf("far, whose excluded files must stay:\n%s", diff)
 	}
@@ -137,7 +137,7 @@ func TestExcludes(t *testing.T) {
 		t.Errorf("warnings: %q", rep.Warnings)
 	}
 	p.mustBack()
-	want = map[string]string{".outriggerignore": "/build/\n!keep.o\n", "a.c": "1", "a.o": "1", "keep.o": "1", "build/x": "1"}
+	want = map[string]string{".outriggerignore": "/build/\n*.o\n", "a.c": "1", "a.o": "1", "keep.o": "1", "build/x": "1"}
 	if diff := cmp.Diff(want, contents(t, p.near)); diff != "" {
 		t.Errorf("near, where the folder must not come back:\n%s", diff)
 	}
