@@ -19,14 +19,14 @@ func RemoveAll(ctx context.Context, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, removeLimit)
 	defer cancel()
 	for {
-		err := os.RemoveAll(dir)
+		err := removeTree(dir)
 		if err == nil {
 			return nil
 		}
 		if errors.Is(err, fs.ErrPermission) {
 			if oerr := openUp(dir); oerr != nil && !errors.Is(oerr, fs.ErrNotExist) {
 				err = errors.Join(err, oerr)
-			} else if err = os.RemoveAll(dir); err == nil {
+			} else if err = removeTree(dir); err == nil {
 				return nil
 			}
 			if errors.Is(err, fs.ErrPermission) {

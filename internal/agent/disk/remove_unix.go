@@ -9,6 +9,8 @@ import (
 	"os/exec"
 )
 
+func removeTree(dir string) error { return os.RemoveAll(dir) }
+
 // clearReadOnly has nothing to do: only a folder's mode keeps its files.
 func clearReadOnly(*os.Root, string, fs.FileInfo) error { return nil }
 

@@ -29,13 +29,14 @@ func (s *Store) Link(ctx context.Context, req wire.LinkRequest) (wire.LinkAnswer
 		if err := s.pathFree(path, rec.Name); err != nil {
 			return err
 		}
+		if err := s.unlinkOther(ctx, dir, rec, path, target); err != nil {
+			return err
+		}
 		answer.Rewrite, err = makeLink(ctx, dir, rec, link.Request{OS: runtime.GOOS, Path: path, Target: target, At: string(s.root.At())})
 		if answer.Rewrite {
 			answer.Why = "the login may not become root (sudo -n)"
-			rw := disk.Rewrite{From: path, To: target}
-			if !slices.Contains(rec.Rewrites, rw) {
-				rec.Rewrites = append(rec.Rewrites, rw)
-			}
+			rec.Rewrites = append(slices.DeleteFunc(rec.Rewrites, func(rw disk.Rewrite) bool { return rw.From == path }),
+				disk.Rewrite{From: path, To: target})
 		}
 		return err
 	})
@@ -57,6 +58,23 @@ func (s *Store) pathFree(path, lease string) error {
 		}
 	}
 	return nil
+}
+
+// unlinkOther takes the path from another folder of the same lease, unless
+// something runs in the lease that may rely on it.
+func (s *Store) unlinkOther(ctx context.Context, dir disk.LeaseDir, rec *disk.Lease, path, target string) error {
+	i := slices.IndexFunc(rec.Links, func(l disk.Link) bool { return l.Path == path && l.Target != target })
+	if i < 0 {
+		return nil
+	}
+	if n := s.describe(dir, *rec).Runs; n > 0 {
+		return fault.New(fault.Busy, "path %s: leads to another folder of lease %s, where %d runs are under way", path, rec.Name, n)
+	}
+	if err := link.Undo(ctx, rec.Links[i]); err != nil {
+		return err
+	}
+	rec.Links = slices.Delete(rec.Links, i, i+1)
+	return dir.Write(*rec)
 }
 
 // makeLink writes the link into the record before it makes it.
