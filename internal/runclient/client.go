@@ -65,8 +65,8 @@ func (c *client) run(ctx context.Context) (Exit, error) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	stop := context.AfterFunc(ctx, func() {
-		if !c.giveUp() {
-			end()
+		if !c.giveUp() || fault.Is(context.Cause(ctx), fault.MachineLost) {
+			end() // there is nobody to be told
 			return
 		}
 		select {

@@ -25,8 +25,9 @@ func (a *App) Dial(ctx context.Context, p provider.Provider, m machine.Machine, 
 	if err != nil {
 		return nil, err
 	}
-	ctx, unwatch := whileAlive(ctx, p, m.Name)
-	defer unwatch()
+	ctx, lost := a.DeathWatch(ctx, p, m.Name)
+	lost(true) // until the first connection there is none
+	defer lost(false)
 	h, err := host.Dial(ctx, host.Config{
 		Endpoint: m.Endpoint, Agents: agents, Reach: reach.Options{Log: a.Log()}, Boot: boot, Log: a.Log(),
 	})
@@ -37,40 +38,6 @@ func (a *App) Dial(ctx context.Context, p provider.Provider, m machine.Machine, 
 		err = cause
 	}
 	return nil, WithConsole(ctx, p, m.Name, err)
-}
-
-// lookEvery is how often the provider is asked whether a machine that does not
-// answer yet still exists.
-const lookEvery = 2 * time.Second
-
-// whileAlive returns a context that ends when the machine is seen to be dead,
-// so that nobody waits the whole boot time for one that was killed.
-func whileAlive(ctx context.Context, p provider.Provider, name machine.Name) (_ context.Context, stop func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(lookEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			m, err := p.Get(ctx, name)
-			switch {
-			case fault.Is(err, fault.UnknownMachine):
-				cancel(fault.New(fault.MachineLost, "machine %s: is gone from its provider", name))
-			case err == nil && (m.State == machine.Failed || m.State == machine.Stopped):
-				cancel(fault.New(fault.MachineLost, "machine %s: died while it started: its provider says %s", name, m.State))
-			}
-		}
-	}()
-	return ctx, func() {
-		cancel(nil)
-		<-done
-	}
 }
 
 // WithConsole adds the end of the machine's console to err, where there is one.

@@ -31,18 +31,16 @@ const (
 )
 
 // execute takes a machine, runs the job on it and gives it back, on every path.
-func execute(ctx context.Context, a *app.App, p *prepared) (err error) {
+func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporter) (err error) {
 	signals, stopSignals := listen()
 	defer stopSignals()
-	show := a.Reporter()
-	defer show.Close()
 
 	// Until the relay has the signals, one of them simply ends what we do.
 	taking, handOver := untilSignal(ctx, signals)
 	c, prov, err := take(taking, a, p, show)
 	if err != nil {
 		handOver()
-		return report(show, a, app.Cause(taking, err))
+		return app.Cause(taking, err)
 	}
 	defer func() {
 		show.Phase(progress.Release, string(c.Machine.Name))
@@ -51,7 +49,6 @@ func execute(ctx context.Context, a *app.App, p *prepared) (err error) {
 		} else {
 			show.Done("")
 		}
-		err = report(show, a, err)
 	}()
 	h, err := boot(taking, a, p, c, prov, show)
 	handOver()
@@ -72,11 +69,14 @@ func execute(ctx context.Context, a *app.App, p *prepared) (err error) {
 			err = joinFault(err, fault.New(fault.LocalFile, "workspace: %w", ferr))
 		}
 	}()
+	// A machine that dies while the connection is lost is not waited for.
+	running, lost := a.DeathWatch(ctx, prov, c.Machine.Name)
+	defer lost(false)
 	term, err := openTerminal(ctx, a, p, show)
 	if err != nil {
 		return err
 	}
-	result, err := relay.Do(ctx, h, relay.Job{
+	result, err := relay.Do(running, h, relay.Job{
 		Lease: relay.Lease{
 			Name: string(c.Machine.Name), Owner: c.Record().Owner, Note: note(),
 			TTL: leaseTime(p, c),
@@ -93,12 +93,12 @@ func execute(ctx context.Context, a *app.App, p *prepared) (err error) {
 		Signals: signals,
 		Absence: p.Absence,
 		Log:     a.Log(),
-	}, watcher{r: show, dir: p.dir, terminal: term})
+	}, watcher{r: show, dir: p.dir, terminal: term, lost: lost})
 	if terr := term.close(); err == nil && !result.Ran {
 		err = terr
 	}
 	if err != nil {
-		return describe(ctx, err, result)
+		return describe(err, result)
 	}
 	return exitOf(show, result.Exit)
 }

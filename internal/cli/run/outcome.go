@@ -1,7 +1,6 @@
 package run
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -26,7 +25,7 @@ func exitOf(show progress.Reporter, exit runclient.Exit) error {
 }
 
 // describe adds how the command ended to what went wrong after it.
-func describe(ctx context.Context, err error, result relay.Result) error {
+func describe(err error, result relay.Result) error {
 	if !result.Ran || fault.Is(err, fault.TimedOut) {
 		return err
 	}
@@ -40,15 +39,6 @@ func describe(ctx context.Context, err error, result relay.Result) error {
 		f.Detail, f.Remedy, f.Exit = inner.Detail, inner.Remedy, inner.Exit
 	}
 	return f
-}
-
-// report tells a script about a failure of ours; people are told by the root.
-func report(show progress.Reporter, a *app.App, err error) error {
-	var exit app.Exit
-	if err != nil && !errors.As(err, &exit) && a.JSON() {
-		show.Event(progress.Fault(err))
-	}
-	return err
 }
 
 // joinFault tells that the machine could not be given back, beside how the run

@@ -2,7 +2,6 @@ package run
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -36,7 +35,7 @@ type prepared struct {
 	expires  time.Duration
 }
 
-func prepare(ctx context.Context, a *app.App, o Options) (*prepared, error) {
+func prepare(a *app.App, o Options) (*prepared, error) {
 	cfg, err := a.Config()
 	if err != nil {
 		return nil, err

@@ -3,11 +3,13 @@ package run
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"outrigger.dev/outrigger/internal/cli/app"
+	"outrigger.dev/outrigger/internal/cli/progress"
 )
 
 // Options are the flags and arguments of the command.
@@ -80,9 +82,15 @@ did; 125 when Outrigger itself failed; 126 when the command cannot be executed;
 
 // run checks everything that can be checked first, so that a mistake costs no machine.
 func run(ctx context.Context, a *app.App, o Options) error {
-	p, err := prepare(ctx, a, o)
-	if err != nil {
-		return err
+	show := a.Reporter()
+	defer show.Close()
+	p, err := prepare(a, o)
+	if err == nil {
+		err = execute(ctx, a, p, show)
 	}
-	return execute(ctx, a, p)
+	var exit app.Exit
+	if err != nil && !errors.As(err, &exit) && a.JSON() {
+		show.Event(progress.Fault(err)) // for a script; people are told by the root
+	}
+	return err
 }

@@ -15,6 +15,7 @@ type watcher struct {
 	r        progress.Reporter
 	dir      string
 	terminal *terminal
+	lost     func(bool) // tells the watch over the machine's life whether there is no connection
 }
 
 var _ relay.Watcher = watcher{}
@@ -80,8 +81,12 @@ func (w watcher) Warn(text string) { w.r.Warn(text) }
 
 // Lost implements [relay.Watcher].
 func (w watcher) Lost(cause error, limit time.Duration) {
+	w.lost(true)
 	w.r.Warn(fmt.Sprintf("the connection is lost (%v); the command goes on, trying again for %s", cause, limit))
 }
 
 // Back implements [relay.Watcher].
-func (w watcher) Back() { w.r.Warn("the connection is back, nothing was lost") }
+func (w watcher) Back() {
+	w.lost(false)
+	w.r.Warn("the connection is back, nothing was lost")
+}
