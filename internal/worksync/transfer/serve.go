@@ -30,11 +30,14 @@ type ServeConfig struct {
 // told to the near side and ends only its operation; the error returned is a
 // connection that broke or made no sense. When ctx ends, conn is closed.
 func Serve(ctx context.Context, conn *wire.Conn, cfg ServeConfig) error {
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &server{link: link{conn: conn}, cfg: cfg}
+	return (&server{link: link{conn: conn}, cfg: cfg}).run(ctx)
+}
+
+func (s *server) run(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() { s.conn.Close() })()
 	for {
 		f, err := s.recv()
 		if err != nil {
