@@ -18,9 +18,9 @@ import (
 const kvmDevice = "/dev/kvm"
 
 // kvmProbe is how long a guest may take to reach its personality with KVM. It
-// takes half a second; on a host whose KVM does not suit the guest's kernel it
-// never comes.
-const kvmProbe = 6 * time.Second
+// takes half a second on a quiet computer; on one whose KVM does not suit the
+// guest's kernel, QEMU refuses or the guest computes without a word.
+const kvmProbe = 20 * time.Second
 
 // identify names a QEMU build: what a program wrote with another one, a saved
 // state above all, is not for it.
@@ -72,6 +72,9 @@ func (p *Provider) accel(ctx context.Context, arch architecture, binary, emulato
 		}
 		p.log.Warn("kvm is there but no guest boots on it, emulating instead", "error", why)
 		a = AccelTCG
+		if errors.Is(why, errNotInTime) {
+			return a, nil // the computer may have been busy: no verdict
+		}
 	}
 	// Verdicts on other builds are worth nothing: there is one of each here.
 	return a, writeJSON(p.path(accelFile), map[string]Accel{key: a})

@@ -3,7 +3,6 @@ package qemu
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -131,12 +130,8 @@ func (p *Provider) mayContinue(r record, spec machine.Spec) error {
 	return nil
 }
 
-const (
-	// bootTries is how often a guest is started before it is given up.
-	bootTries = 3
-	// silentPart is which part of the boot timeout a guest may print nothing.
-	silentPart = 3
-)
+// bootTries is how often a guest is started before it is given up.
+const bootTries = 3
 
 // bring makes the machine of r run, whatever an earlier client left of it.
 func (p *Provider) bring(ctx context.Context, r record, arch architecture, binary string) (record, error) {
@@ -220,7 +215,7 @@ type attempt struct {
 func (p *Provider) attempt(ctx context.Context, v vm, r record, binary string, a attempt) (record, error) {
 	started := time.Now()
 	limit := p.cfg.BootTimeout
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not in %s", limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, tooLate(limit))
 	defer cancel()
 	if err := v.clear(r); err != nil {
 		return r, err
@@ -257,7 +252,7 @@ func (p *Provider) attempt(ctx context.Context, v vm, r record, binary string, a
 	if err != nil {
 		return r, err
 	}
-	if err := v.awaitLine(ctx, m, guest.Up, limit/silentPart); err != nil {
+	if err := v.awaitLine(ctx, m, guest.Up); err != nil {
 		return r, err
 	}
 	if err := awaitBanner(ctx, port); err != nil {

@@ -3,12 +3,14 @@ package qemu
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // unsupported is nil where the provider can run.
@@ -54,6 +56,37 @@ func holds(pid int, path string) bool {
 		}
 	}
 	return false
+}
+
+// processorTime returns how long the QEMU that holds path has computed.
+func processorTime(path string) (time.Duration, error) {
+	all, err := holders(path)
+	if err != nil {
+		return 0, err
+	}
+	var sum time.Duration
+	for _, p := range all {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid))
+		if err := errors.Join(err, p.Release()); err != nil {
+			return 0, err
+		}
+		sum += ticks(stat)
+	}
+	return sum, nil
+}
+
+// ticks adds the times in proc_pid_stat(5), fields 14 and 15. Field 2 is the
+// program's name in parentheses and may hold anything. A tick is 10 ms.
+func ticks(stat []byte) time.Duration {
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	var sum time.Duration
+	for _, i := range []int{14 - 3, 15 - 3} {
+		if i < len(fields) {
+			n, _ := strconv.ParseInt(string(fields[i]), 10, 64) // the kernel writes numbers
+			sum += time.Duration(n) * 10 * time.Millisecond
+		}
+	}
+	return sum
 }
 
 // detached makes a child the head of its own session.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 )
@@ -19,6 +20,8 @@ func unsupported() error {
 }
 
 func holders(string) ([]*os.Process, error) { return nil, unsupported() }
+
+func processorTime(string) (time.Duration, error) { return 0, unsupported() }
 
 func detached() *syscall.SysProcAttr { return nil }
 

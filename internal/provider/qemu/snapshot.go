@@ -145,7 +145,7 @@ func (p *Provider) bootTemplate(ctx context.Context, v vm, binary string, s star
 }
 
 func (p *Provider) bootOnce(ctx context.Context, v vm, binary string, s start, limit time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not in %s", limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, tooLate(limit))
 	defer cancel()
 	if err := v.start(ctx, binary, s.args()); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (p *Provider) bootOnce(ctx context.Context, v vm, binary string, s start, l
 		return err
 	}
 	defer m.Close()
-	return v.awaitLine(ctx, m, guest.Waiting, limit/silentPart)
+	return v.awaitLine(ctx, m, guest.Waiting)
 }
 
 // save writes the state of processors and devices. The guest stands still afterwards.
