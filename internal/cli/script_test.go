@@ -2,16 +2,23 @@ package cli_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"outrigger.dev/outrigger/internal/cli/app"
+	"outrigger.dev/outrigger/internal/cli/term"
+	"outrigger.dev/outrigger/internal/wire"
 )
 
 func TestScripts(t *testing.T) {
@@ -32,7 +39,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "ledger": editLedger, "use": use, "unuse": unuse,
+			"exits": exits, "ledger": editLedger, "use": use, "unuse": unuse, "lease": lease, "swept": swept,
 		},
 	})
 }
@@ -88,6 +95,40 @@ func editLedger(ts *testscript.TestScript, neg bool, args []string) {
 	b, err := json.Marshal(rec)
 	ts.Check(err)
 	ts.Check(os.WriteFile(file, b, 0o600))
+}
+
+// lease NAME LEASE takes a lease on a machine that expires at once, as a run
+// does that is killed and whose time passes.
+func lease(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: lease NAME LEASE")
+	}
+	ctx := context.Background()
+	environ := []string{"HOME=" + ts.Getenv("HOME"), "OUTRIGGER_AGENTS=" + ts.Getenv("OUTRIGGER_AGENTS")}
+	a := app.New(&term.IO{Out: ts.Stdout(), Err: ts.Stderr(), Environ: environ, Now: time.Now})
+	c, h, err := a.Borrow(ctx, args[0])
+	ts.Check(err)
+	defer func() { ts.Check(c.Release(ctx)) }()
+	defer h.Close()
+	req := wire.LeaseAcquire{Name: args[1], Owner: string(c.Record().Owner), Expires: time.Now().Add(time.Second)}
+	ts.Check(h.Call(ctx, wire.MethodLeaseAcquire, req, nil))
+}
+
+// swept REGEXP repeats gc until it says so.
+func swept(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: swept REGEXP")
+	}
+	want := regexp.MustCompile(args[0])
+	for deadline := time.Now().Add(time.Minute); ; {
+		ts.Check(ts.Exec("outrigger", "gc"))
+		if want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("gc never says %q", args[0])
+		}
+	}
 }
 
 type using struct{}

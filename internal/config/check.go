@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"path"
 	"strings"
 
 	"outrigger.dev/outrigger/internal/config/strict"
@@ -21,11 +22,14 @@ func (c *Config) check() {
 		c.doc.Report("default", "no provider is called %q%s", c.Default, hint)
 	}
 	for _, name := range c.Names() {
-		path := strict.Path("providers").Key(name)
+		entry := strict.Path("providers").Key(name)
 		if _, err := machine.ParseName(name); err != nil {
-			c.doc.Report(path, "provider name %q: want at most 63 of a-z, 0-9 and \"-\", starting and ending with a letter or digit", name)
+			c.doc.Report(entry, "provider name %q: want at most 63 of a-z, 0-9 and \"-\", starting and ending with a letter or digit", name)
 		}
-		c.checkEntry(path, c.Providers[name])
+		c.checkEntry(entry, c.Providers[name])
+	}
+	if at := c.Run.At; at != "" && (!path.IsAbs(at) || path.Clean(at) != at || at == "/") {
+		c.doc.Report("run.at", "%q: want an absolute path with forward slashes, such as /workspace", at)
 	}
 	for name := range c.Run.Env {
 		if name == "" || strings.ContainsAny(name, "=\x00") {

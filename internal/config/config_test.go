@@ -69,6 +69,7 @@ run:
 		{"a name that is no name", "providers:\n  My Mac:\n    local: {}\n", `c.yaml:2:3: provider name "My Mac": want at most 63 of a-z, 0-9 and "-", starting and ending with a letter or digit`},
 		{"what the provider itself refuses", "providers:\n  x:\n    qemu: {cpus: 1000}\n", `c.yaml:3:5: qemu: cpus: 1000 is not in 1 to 255`},
 		{"a variable that is none", "run:\n  env:\n    A=B: c\n", `c.yaml:3:5: "A=B" cannot be the name of a variable`},
+		{"a path that is not absolute", "run:\n  at: work\n", `c.yaml:2:3: "work": want an absolute path with forward slashes, such as /workspace`},
 		{"all at once", "dfault: x\nrun:\n  timeout: 5\n  exclude: a\n", `c.yaml: 3 mistakes
 c.yaml:1:1: unknown key "dfault", did you mean "default"?
 c.yaml:3:12: found the number 5, want a duration such as 90s or 8h
