@@ -98,18 +98,24 @@ func (p *place) start(ctx context.Context, t *testing.T) *exec.Cmd {
 	if err := os.WriteFile(file, []byte(busy), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := p.command(ctx, "run", "--quiet", "--script", file)
+	cmd := p.command(ctx, "run", "--quiet", "--at", p.at(), "--script", file)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	return cmd
 }
 
+// at is a path outside of the machine's folders that runs have their files appear at.
+func (p *place) at() string { return filepath.Join(p.home, "at", "work") }
+
 // collect runs gc, which has to say that all is well.
 func (p *place) collect(ctx context.Context, t *testing.T) {
 	t.Helper()
 	if out, err := p.command(ctx, "gc").CombinedOutput(); err != nil {
 		t.Fatalf("gc: %v\n%s", err, out)
+	}
+	if _, err := os.Lstat(filepath.Dir(p.at())); !os.IsNotExist(err) {
+		t.Errorf("%s is left, or %v", p.at(), err)
 	}
 }
 
