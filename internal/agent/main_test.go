@@ -60,7 +60,7 @@ func build(path, goos string, flags ...string) error {
 
 // A host is a machine with the agent on it: a root folder, and processes.
 type host struct {
-	t      *testing.T
+	t      testing.TB
 	root   string
 	idle   time.Duration
 	env    []string
@@ -69,7 +69,7 @@ type host struct {
 }
 
 // newHost returns a host whose daemon is stopped when the test ends.
-func newHost(t *testing.T) *host {
+func newHost(t testing.TB) *host {
 	t.Helper()
 	h := &host{t: t, root: t.TempDir(), idle: time.Minute, env: append(os.Environ(), "SHELL=/bin/sh", "GORACE=halt_on_error=1 atexit_sleep_ms=0"), binary: agentBinary}
 	t.Cleanup(h.stop)
