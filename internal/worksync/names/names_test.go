@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"outrigger.dev/outrigger/internal/worksync/names"
+	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
 func TestCheck(t *testing.T) {
@@ -66,7 +67,7 @@ func TestProbeRealFileSystems(t *testing.T) {
 
 func probe(t *testing.T, dir string) names.Ways {
 	t.Helper()
-	root, err := os.OpenRoot(dir)
+	root, err := tree.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

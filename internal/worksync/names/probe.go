@@ -5,12 +5,15 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+
+	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
 // Probe tries out how dir treats names, by making files whose names begin with
 // prefix, and leaves none behind.
-func Probe(dir *os.Root, prefix string) (Ways, error) {
-	w := Ways{DOS: runtime.GOOS == "windows", NoModes: runtime.GOOS == "windows"}
+func Probe(dir *tree.Folder, prefix string) (Ways, error) {
+	isWindows := runtime.GOOS == "windows" // where Go turns bytes that are not UTF-8 into something else
+	w := Ways{DOS: isWindows, NoModes: isWindows, UTF8Only: isWindows}
 	base := prefix + "probe"
 	if err := create(dir, base); err != nil {
 		return w, err
@@ -29,21 +32,21 @@ func Probe(dir *os.Root, prefix string) (Ways, error) {
 		return w, err
 	}
 	// A name that cannot be made is an answer here, whatever the error says.
-	w.UTF8Only = !canMake(dir, prefix+"\xff")
+	w.UTF8Only = w.UTF8Only || !canMake(dir, prefix+"\xff")
 	w.DOS = w.DOS || !canMake(dir, prefix+"a?b")
 	w.NoLinks = !canLink(dir, prefix+"link")
 	return w, nil
 }
 
-func create(dir *os.Root, name string) error {
-	f, err := dir.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+func create(dir *tree.Folder, name string) error {
+	f, err := dir.Root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	return f.Close()
 }
 
-func exists(dir *os.Root, name string) (bool, error) {
+func exists(dir *tree.Folder, name string) (bool, error) {
 	_, err := dir.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -51,7 +54,7 @@ func exists(dir *os.Root, name string) (bool, error) {
 	return err == nil, err
 }
 
-func losesModes(dir *os.Root, name string) (bool, error) {
+func losesModes(dir *tree.Folder, name string) (bool, error) {
 	for _, mode := range []fs.FileMode{0o751, 0o604} {
 		if err := dir.Chmod(name, mode); err != nil {
 			return true, nil // a file system that refuses them does not keep them
@@ -67,7 +70,7 @@ func losesModes(dir *os.Root, name string) (bool, error) {
 	return false, nil
 }
 
-func folds(dir *os.Root, made, looked string) (bool, error) {
+func folds(dir *tree.Folder, made, looked string) (bool, error) {
 	if err := create(dir, made); err != nil {
 		return false, nil // names of that kind do not exist there
 	}
@@ -75,14 +78,14 @@ func folds(dir *os.Root, made, looked string) (bool, error) {
 	return exists(dir, looked)
 }
 
-func canMake(dir *os.Root, name string) bool {
+func canMake(dir *tree.Folder, name string) bool {
 	if create(dir, name) != nil {
 		return false
 	}
 	return dir.Remove(name) == nil
 }
 
-func canLink(dir *os.Root, name string) bool {
+func canLink(dir *tree.Folder, name string) bool {
 	if dir.Symlink("nowhere", name) != nil {
 		return false
 	}

@@ -52,7 +52,7 @@ func (x *exchange) back(ctx context.Context) error {
 func (x *exchange) ways(steps []plan.Step) (names.Ways, error) {
 	for _, s := range steps {
 		if s.Op != plan.Delete {
-			return names.Probe(x.root().Root, tree.TempPrefix+x.cfg.TempTag+"-")
+			return names.Probe(x.root(), tree.TempPrefix+x.cfg.TempTag+"-")
 		}
 	}
 	return names.Ways{}, nil

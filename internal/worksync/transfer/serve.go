@@ -137,7 +137,7 @@ func (o *operation) look(ctx context.Context, b begin) (state, error) {
 		}
 	}
 	if o.ways == nil {
-		w, err := names.Probe(o.root.Root, tree.TempPrefix+"far-")
+		w, err := names.Probe(o.root, tree.TempPrefix+"far-")
 		if err != nil {
 			return state{}, err
 		}

@@ -46,8 +46,8 @@ func (d *Folder) sub(name string, found fs.FileInfo) (*Folder, error) {
 		return nil, d.errorAt("open", name, err)
 	}
 	opened, err := r.Stat(".")
-	if err == nil && !os.SameFile(found, opened) {
-		err = ErrNotFolder
+	if err == nil {
+		err = d.sameFolder(found, opened)
 	}
 	if err != nil {
 		r.Close()
@@ -83,13 +83,27 @@ func (d *Folder) listSub(found fs.FileInfo) ([]fs.FileInfo, error) {
 	}
 	defer f.Close()
 	opened, err := f.Stat()
-	if err == nil && !os.SameFile(found, opened) {
-		err = ErrNotFolder
+	if err == nil {
+		err = d.sameFolder(found, opened)
 	}
 	if err != nil {
 		return nil, pathError("open", path, err)
 	}
 	return infos(f, path)
+}
+
+// sameFolder tells whether the folder that was opened is the one that was
+// found. What a listing knows of an entry does not identify it everywhere, so
+// before saying no it looks again.
+func (d *Folder) sameFolder(found, opened fs.FileInfo) error {
+	if os.SameFile(found, opened) {
+		return nil
+	}
+	again, err := d.Lstat(found.Name())
+	if err == nil && !(again.IsDir() && os.SameFile(again, opened)) {
+		err = ErrNotFolder
+	}
+	return err
 }
 
 // infos lists an open folder. A folder opened through an os.Root looks at each
