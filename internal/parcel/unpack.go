@@ -10,11 +10,15 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
+	"golang.org/x/text/unicode/norm"
+
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/worksync/names"
 )
 
 // Unpack writes what [Pack] wrote, as cp -r would: into dst when that is a
@@ -37,7 +41,7 @@ type unpacker struct {
 	r      Report
 	o      Options
 
-	folded map[string]string // names by their lower-case form, to find two that are one here
+	folded map[string]string // names by what like ones have in common, to find two that are one here
 	dirs   []*tar.Header     // whose modes and times are set last
 }
 
@@ -124,24 +128,31 @@ func (u *unpacker) name(sent string) (string, error) {
 	rel, ok := strings.CutPrefix(path.Clean(sent), u.base)
 	if u.base == "." {
 		rel, ok = path.Clean(sent), !strings.HasPrefix(sent, "/")
+	} else if rel != "" && rel[0] != '/' {
+		ok = false
 	}
 	name := path.Join(u.target, rel)
-	if !ok || u.base != "." && rel != "" && rel[0] != '/' || !filepath.IsLocal(filepath.FromSlash(name)) {
-		if ok && filepath.Separator != '/' && path.Clean("/"+name) == "/"+name {
-			return "", fault.New(fault.BadName, "copy: this system cannot hold a file called %q", sent)
-		}
+	if !ok || name == ".." || strings.HasPrefix(name, "../") {
 		return "", fault.New(fault.Protocol, "copy: a name that leads elsewhere: %q", sent)
 	}
-	if filepath.Separator != '/' && strings.Contains(name, `\`) {
-		return "", fault.New(fault.BadName, "copy: this system cannot hold a file called %q", sent)
+	for _, p := range names.Check([]string{name}, ways) {
+		return "", fault.New(fault.BadName, "copy: %s", p)
+	}
+	if !filepath.IsLocal(filepath.FromSlash(name)) {
+		return "", fault.New(fault.Protocol, "copy: a name that leads elsewhere: %q", sent)
 	}
 	return filepath.FromSlash(name), nil
 }
 
+// ways is what this system cannot hold. Each folder on the way to a name came
+// as an entry of its own and was looked at then.
+var ways = names.Ways{DOS: runtime.GOOS == "windows", UTF8Only: runtime.GOOS == "windows"}
+
 // distinct refuses a name that is another one's on this file system: where
-// letters' case does not count, the second file would silently replace the first.
+// letters' case or the way to write accents does not count, the second file would
+// silently replace the first.
 func (u *unpacker) distinct(name string) error {
-	key := strings.ToLower(name)
+	key := norm.NFD.String(strings.ToLower(strings.ToUpper(norm.NFD.String(name))))
 	before, seen := u.folded[key]
 	if !seen {
 		u.folded[key] = name
