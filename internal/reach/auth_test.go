@@ -104,6 +104,21 @@ func TestDialWithPassword(t *testing.T) {
 	}
 }
 
+// Where the machine wants two proofs, or the password as an answer to a question.
+func TestDialWithKeyAndPassword(t *testing.T) {
+	noLeaks(t)
+	for _, methods := range []string{"publickey,password", "publickey,keyboard-interactive", "keyboard-interactive"} {
+		t.Run(methods, func(t *testing.T) {
+			s := sshd.Start(t, sshd.Options{Password: true, Lines: []string{
+				"AuthenticationMethods " + methods, "KbdInteractiveAuthentication yes", "UsePAM yes",
+			}})
+			if got := output(t, dial(t, s.Endpoint(), reach.Options{}), "id -un"); got != s.User {
+				t.Errorf("logged in as %q, want %q", got, s.User)
+			}
+		})
+	}
+}
+
 func TestDialIsRefused(t *testing.T) {
 	noLeaks(t)
 	s := sshd.Start(t, sshd.Options{})

@@ -151,6 +151,35 @@ func (c *Client) openChannel(ctx context.Context, kind string) (ssh.Channel, <-c
 		}
 		return o.ch, o.reqs, nil
 	case <-ctx.Done():
-		return nil, nil, fault.New(fault.Unreachable, "%s: gave up: %w", c.link.where, context.Cause(ctx))
+		return nil, nil, c.gaveUp(ctx)
 	}
+}
+
+// request asks for something on a session channel.
+func (c *Client) request(ch ssh.Channel, kind string, payload []byte) error {
+	ok, err := ch.SendRequest(kind, true, payload)
+	if err == nil && !ok {
+		err = errors.New("the machine refuses it")
+	}
+	if err != nil {
+		return fault.New(fault.Unreachable, "%s: no %s: %w", c.link.where, kind, c.explain(err))
+	}
+	return nil
+}
+
+// until calls f, which the SSH package cannot cancel, and gives up when ctx
+// ends. f then goes on until the machine answers or the connection ends.
+func (c *Client) until(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return c.gaveUp(ctx)
+	}
+}
+
+func (c *Client) gaveUp(ctx context.Context) error {
+	return fault.New(fault.Unreachable, "%s: gave up: %w", c.link.where, context.Cause(ctx))
 }

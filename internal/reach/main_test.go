@@ -1,12 +1,8 @@
 package reach_test
 
 import (
-	"context"
-	"io"
-	"net"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +25,11 @@ func noLeaks(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() {
 		var left string
+		defer func() {
+			if left != "" {
+				t.Log(left)
+			}
+		}()
 		await(t, "no goroutine is left", func() bool {
 			buf := make([]byte, 1<<20)
 			buf = buf[:runtime.Stack(buf, true)]
@@ -37,9 +38,6 @@ func noLeaks(t *testing.T) {
 				if strings.Contains(g, "/internal/reach.") || strings.Contains(g, "x/crypto/ssh") {
 					left += g + "\n\n"
 				}
-			}
-			if left != "" && time.Now().UnixNano()%100 == 0 {
-				t.Log(left)
 			}
 			return left == ""
 		})
@@ -65,79 +63,4 @@ func output(t *testing.T, c *reach.Client, command string) string {
 		t.Fatalf("%s: exit %d, %v", command, exit, err)
 	}
 	return strings.TrimSpace(string(out))
-}
-
-// A stallingProxy forwards to a server until it is told to stall: then it
-// accepts bytes and forwards none, as a pulled cable looks from here.
-type stallingProxy struct {
-	ln      net.Listener
-	to      string
-	stalled chan struct{}
-	wg      sync.WaitGroup
-}
-
-func newStallingProxy(t *testing.T, to string) *stallingProxy {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &stallingProxy{ln: ln, to: to, stalled: make(chan struct{})}
-	ctx, cancel := context.WithCancel(context.Background())
-	p.wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			p.wg.Go(func() { p.forward(ctx, c) })
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		cancel()
-		p.wg.Wait()
-	})
-	return p
-}
-
-func (p *stallingProxy) forward(ctx context.Context, near net.Conn) {
-	defer near.Close()
-	far, err := net.Dial("tcp", p.to)
-	if err != nil {
-		return
-	}
-	defer far.Close()
-	stop := context.AfterFunc(ctx, func() { near.Close(); far.Close() })
-	defer stop()
-	var wg sync.WaitGroup
-	pipe := func(to io.Writer, from io.Reader) {
-		b := make([]byte, 32<<10)
-		for {
-			n, err := from.Read(b)
-			select {
-			case <-p.stalled:
-				_, _ = io.Copy(io.Discard, from)
-				return
-			default:
-			}
-			if err != nil {
-				near.Close()
-				far.Close()
-				return
-			}
-			if _, err := to.Write(b[:n]); err != nil {
-				return
-			}
-		}
-	}
-	wg.Go(func() { pipe(far, near) })
-	wg.Go(func() { pipe(near, far) })
-	wg.Wait()
-}
-
-func (p *stallingProxy) endpoint(ep machine.Endpoint) machine.Endpoint {
-	a := p.ln.Addr().(*net.TCPAddr)
-	ep.Host, ep.Port = a.IP.String(), a.Port
-	return ep
 }

@@ -17,6 +17,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/reach"
+	"outrigger.dev/outrigger/test/faultproxy"
 	"outrigger.dev/outrigger/test/sshd"
 )
 
@@ -147,8 +148,14 @@ func TestServerDiesUnderStreams(t *testing.T) {
 func TestKeepaliveNoticesAStalledConnection(t *testing.T) {
 	noLeaks(t)
 	server := sshd.Start(t, sshd.Options{})
-	p := newStallingProxy(t, server.Endpoint().Address())
-	c := dial(t, p.endpoint(server.Endpoint()), reach.Options{Keepalive: 20 * time.Millisecond, KeepaliveMisses: 5})
+	p, err := faultproxy.Start(faultproxy.Config{Target: server.Endpoint().Address()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	ep := server.Endpoint()
+	ep.Port = p.Port()
+	c := dial(t, ep, reach.Options{Keepalive: 20 * time.Millisecond, KeepaliveMisses: 5})
 	s, err := c.Stream(t.Context(), "cat")
 	if err != nil {
 		t.Fatal(err)
@@ -160,11 +167,54 @@ func TestKeepaliveNoticesAStalledConnection(t *testing.T) {
 	if _, err := s.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	close(p.stalled)
+	p.Stall()
 	if _, err := s.Read(make([]byte, 1)); !fault.Is(err, fault.Unreachable) || !strings.Contains(err.Error(), "no sign of life for 100ms") {
 		t.Errorf("read: %v", err)
 	}
 	<-c.Done()
+}
+
+// Nothing may hang on a machine that has gone silent, not even without keepalive.
+func TestContextCountsOnAStalledConnection(t *testing.T) {
+	noLeaks(t)
+	server := sshd.Start(t, sshd.Options{})
+	p, err := faultproxy.Start(faultproxy.Config{Target: server.Endpoint().Address()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	ep := server.Endpoint()
+	ep.Port = p.Port()
+	c := dial(t, ep, reach.Options{Keepalive: -1})
+	running := make(chan error)
+	runCtx, cancelRun := context.WithCancel(t.Context())
+	started, screen := io.Pipe()
+	go func() {
+		_, err := c.Shell(runCtx, reach.ShellSpec{Command: "echo up; sleep 60", Stdout: screen})
+		running <- err
+	}()
+	if _, err := io.ReadFull(started, make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
+	p.Stall()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, _, err := c.Output(ctx, "true", nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Output: %v", err)
+	}
+	if _, err := c.Stream(ctx, "true"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Stream: %v", err)
+	}
+	if _, err := c.DialContext(ctx, "tcp", "127.0.0.1:1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("DialContext: %v", err)
+	}
+	cancelRun()
+	if err := <-running; !errors.Is(err, context.Canceled) {
+		t.Errorf("Shell: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
 }
 
 func TestCloseEndsEverything(t *testing.T) {

@@ -47,12 +47,12 @@ func (c *Client) Shell(ctx context.Context, spec ShellSpec) (exit int, err error
 	go end.watch(reqs)
 
 	var out sync.WaitGroup
-	var outErr, errErr error
-	out.Go(func() { outErr = drain(spec.Stdout, ch) })
-	out.Go(func() { errErr = drain(spec.Stderr, ch.Stderr()) })
-	if err := c.begin(ch, spec); err != nil {
-		ch.Close()
-		out.Wait()
+	stdout, stderr := &gate{w: spec.Stdout}, &gate{w: spec.Stderr}
+	defer stdout.shut()
+	defer stderr.shut()
+	out.Go(func() { stdout.drain(ch) })
+	out.Go(func() { stderr.drain(ch.Stderr()) })
+	if err := c.until(ctx, func() error { return c.begin(ch, spec) }); err != nil {
 		return 0, err
 	}
 	if spec.Stdin == nil {
@@ -84,7 +84,7 @@ func (c *Client) Shell(ctx context.Context, spec ShellSpec) (exit int, err error
 			// A lost resize is mended by the next one.
 			_, _ = ch.SendRequest("window-change", false, ssh.Marshal(windowMsg{Width: uint32(w.Width), Height: uint32(w.Height)}))
 		case <-over:
-			return c.result(ctx, end, errors.Join(outErr, errErr))
+			return c.result(ctx, end, errors.Join(stdout.shut(), stderr.shut()))
 		}
 	}
 }
@@ -96,42 +96,31 @@ const closeGrace = 2 * time.Second
 // begin asks for a terminal, the environment and the command.
 func (c *Client) begin(ch ssh.Channel, spec ShellSpec) error {
 	if spec.Term != "" {
-		ok, err := ch.SendRequest("pty-req", true, ssh.Marshal(ptyMsg{
+		err := c.request(ch, "pty-req", ssh.Marshal(ptyMsg{
 			Term:  spec.Term,
 			Width: uint32(spec.Window.Width), Height: uint32(spec.Window.Height),
 			Modes: "\x00", // none: the machine's own defaults are those of a fresh terminal
 		}))
-		if err != nil || !ok {
-			return c.startFault("a terminal", err)
+		if err != nil {
+			return err
 		}
 	}
 	for name, value := range spec.Env {
 		if _, err := ch.SendRequest("env", false, ssh.Marshal(envMsg{name, value})); err != nil {
-			return c.startFault("the environment", err)
+			return fault.New(fault.Unreachable, "%s: no env: %w", c.Where(), c.explain(err))
 		}
 	}
-	kind, payload := "shell", []byte(nil)
-	if spec.Command != "" {
-		kind, payload = "exec", ssh.Marshal(execMsg{spec.Command})
+	if spec.Command == "" {
+		return c.request(ch, "shell", nil)
 	}
-	if ok, err := ch.SendRequest(kind, true, payload); err != nil || !ok {
-		return c.startFault("a command", err)
-	}
-	return nil
-}
-
-func (c *Client) startFault(what string, err error) error {
-	if err == nil {
-		err = errors.New("the machine refuses it")
-	}
-	return fault.New(fault.Unreachable, "%s: cannot get %s: %w", c.Where(), what, c.explain(err))
+	return c.request(ch, "exec", ssh.Marshal(execMsg{spec.Command}))
 }
 
 // result says how a command ended whose streams were copied with this error.
 func (c *Client) result(ctx context.Context, end *ending, copied error) (int, error) {
 	switch {
 	case ctx.Err() != nil:
-		return 0, fault.New(fault.Unreachable, "%s: gave up: %w", c.Where(), context.Cause(ctx))
+		return 0, c.gaveUp(ctx)
 	case end.code() == exitUnknown && c.gone():
 		return 0, c.Err()
 	case copied != nil:
@@ -142,15 +131,34 @@ func (c *Client) result(ctx context.Context, end *ending, copied error) (int, er
 	return end.code(), nil
 }
 
-// drain copies what the machine sends to w. It reads on after w breaks: the
-// channel must be emptied for the command to end.
-func drain(w io.Writer, r io.Reader) error {
-	if w == nil {
-		w = io.Discard
+// A gate passes what the machine sends to a writer until it is shut: after
+// Shell has returned, its caller's writers are its caller's.
+type gate struct {
+	mu  sync.Mutex
+	w   io.Writer // nil: thrown away
+	err error     // of the first write that failed
+}
+
+// drain copies to the end. It reads on after the writer breaks: the channel
+// must be emptied for the command to end.
+func (g *gate) drain(r io.Reader) { _, _ = io.Copy(g, r) }
+
+// Write implements [io.Writer] and never fails.
+func (g *gate) Write(b []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.w != nil && g.err == nil {
+		_, g.err = g.w.Write(b)
 	}
-	_, err := io.Copy(w, r)
-	_, _ = io.Copy(io.Discard, r)
-	return err
+	return len(b), nil
+}
+
+// shut ends the writing and returns what went wrong with it.
+func (g *gate) shut() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.w = nil
+	return g.err
 }
 
 // MaxOutput bounds what [Client.Output] returns.
@@ -162,25 +170,16 @@ const MaxOutput = 1 << 20
 func (c *Client) Output(ctx context.Context, command string, stdin io.Reader) (stdout []byte, exit int, err error) {
 	out := head{max: MaxOutput}
 	exit, err = c.Shell(ctx, ShellSpec{Command: command, Stdin: stdin, Stdout: &out})
-	return out.bytes(), exit, err
+	return out.b, exit, err
 }
 
 // A head keeps the first max bytes that were written to it.
 type head struct {
 	max int
-	mu  sync.Mutex
 	b   []byte
 }
 
 func (h *head) Write(b []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.b = append(h.b, b[:min(len(b), h.max-len(h.b))]...)
 	return len(b), nil
-}
-
-func (h *head) bytes() []byte {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return bytes.Clone(h.b)
 }

@@ -9,8 +9,6 @@ import (
 	"sync"
 
 	"golang.org/x/crypto/ssh"
-
-	"outrigger.dev/outrigger/internal/fault"
 )
 
 // A Stream is the stdin and stdout of a command on the machine. After the last
@@ -46,9 +44,7 @@ func (e *ExitError) Error() string {
 const stderrKept = 4 << 10
 
 // Stream starts command and joins its stdin and stdout. ctx bounds the
-// opening only; Close ends the stream. The command's start is not waited for,
-// so that what is written first travels right behind it: a command that the
-// machine does not start shows itself when the stream is read.
+// opening only; Close ends the stream.
 func (c *Client) Stream(ctx context.Context, command string) (*Stream, error) {
 	return c.stream(ctx, "exec", command)
 }
@@ -69,9 +65,11 @@ func (c *Client) stream(ctx context.Context, kind, what string) (*Stream, error)
 		defer close(s.errs)
 		_, _ = io.Copy(s.tail, ch.Stderr()) // ends with the channel; why it ended, Read says
 	}()
-	if _, err := ch.SendRequest(kind, false, ssh.Marshal(execMsg{what})); err != nil {
+	// Not waiting for the answer would save nothing: OpenSSH takes no input
+	// before it has started the command, and says both at once.
+	if err := c.until(ctx, func() error { return c.request(ch, kind, ssh.Marshal(execMsg{what})) }); err != nil {
 		s.Close()
-		return nil, fault.New(fault.Unreachable, "%s: %w", c.Where(), c.explain(err))
+		return nil, err
 	}
 	return s, nil
 }

@@ -19,12 +19,12 @@ import (
 var here = machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}
 
 // testSource is a folder that holds the agent for this platform.
-func testSource(t *testing.T) (Source, string) {
+func testSource(t testing.TB) (Source, string) {
 	t.Helper()
 	return sourceOf(t, here, agents.Content(t))
 }
 
-func sourceOf(t *testing.T, p machine.Platform, content []byte) (Source, string) {
+func sourceOf(t testing.TB, p machine.Platform, content []byte) (Source, string) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, fileName(p)), content, 0o755); err != nil {
