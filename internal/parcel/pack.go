@@ -187,3 +187,37 @@ func kindOf(m fs.FileMode) string {
 	}
 	return "special file"
 }
+
+// Measure counts what [Pack] would carry, as far as it can be seen now.
+func Measure(ctx context.Context, name string) (Report, error) {
+	var r Report
+	info, err := os.Stat(name)
+	if err != nil {
+		return r, err
+	}
+	if !info.IsDir() {
+		return Report{Files: 1, Bytes: info.Size()}, nil
+	}
+	// A walk from a link would look at the link only.
+	root, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return r, err
+	}
+	err = filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			r.Dirs++
+		case d.Type()&fs.ModeSymlink != 0:
+			r.Links++
+		case d.Type().IsRegular():
+			if info, err := d.Info(); err == nil { // else it is gone already
+				r.Files++
+				r.Bytes += info.Size()
+			}
+		}
+		return ctx.Err()
+	})
+	return r, err
+}

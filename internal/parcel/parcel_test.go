@@ -118,6 +118,9 @@ func TestAFolderArrivesAsItWas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if measured, err := parcel.Measure(t.Context(), filepath.Join(src, "tree")); err != nil || !cmp.Equal(measured, got) {
+		t.Errorf("measured %+v, %v; carried %+v", measured, err, got)
+	}
 	if diff := cmp.Diff(list(t, src), list(t, dst)); diff != "" {
 		t.Errorf("tree (-sent +received):\n%s", diff)
 	}

@@ -108,13 +108,18 @@ func run(ctx context.Context, a *app.App, o Options) (err error) {
 }
 
 func copyOver(ctx context.Context, h *host.Host, o Options, display progress.Reporter) (parcel.Report, error) {
-	opts := parcel.Options{Side: fault.LocalFile, Progress: func(r parcel.Report) {
-		display.Progress(progress.Amount{Files: r.Files, Bytes: r.Bytes})
-	}}
 	method, name := parcel.MethodPack, o.From.Name
+	var total parcel.Report // of what comes from a machine it is not known beforehand
 	if o.To.Machine != "" {
 		method, name = parcel.MethodUnpack, o.To.Name
+		var err error
+		if total, err = parcel.Measure(ctx, o.From.Name); err != nil {
+			return parcel.Report{}, fault.New(fault.LocalFile, "copy: %w", err)
+		}
 	}
+	opts := parcel.Options{Side: fault.LocalFile, Progress: func(r parcel.Report) {
+		display.Progress(progress.Amount{Files: r.Files, FilesTotal: total.Files, Bytes: r.Bytes, BytesTotal: total.Bytes})
+	}}
 	conn, err := h.Open(ctx, host.Serve, func(c *wire.Conn) error {
 		return c.SendRequest(method, parcel.Request{Name: name})
 	})
