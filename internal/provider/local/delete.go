@@ -60,8 +60,17 @@ func (p *Provider) remove(ctx context.Context, f *folder) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(f.dir, filepath.Join(aside, "folder")); err != nil {
+	moved := &folder{name: f.name, dir: filepath.Join(aside, "folder")}
+	if err := os.Rename(f.dir, moved.dir); err != nil {
 		return errors.Join(err, os.Remove(aside))
+	}
+	// A server whose maker was killed may have come up since we looked; from now
+	// on none can, since there is no folder of its name.
+	if err := moved.stop(ctx); err != nil {
+		return err
+	}
+	if err := endMarked(ctx, f.dir); err != nil {
+		return err
 	}
 	return removeAll(aside)
 }
