@@ -120,7 +120,7 @@ func Run(ctx context.Context, cfg Config) error {
 	} else {
 		cfg.Log.Info("swept at start", "leases", swept.Leases, "runs", swept.Runs)
 	}
-	d, err := listen(dir)
+	d, err := listen(ctx, dir)
 	if err != nil {
 		return err
 	}

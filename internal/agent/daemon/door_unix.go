@@ -3,6 +3,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net"
@@ -36,12 +37,12 @@ func private(dir string) error {
 
 type unixDoor struct{ net.Listener }
 
-func listen(string) (door, error) {
+func listen(ctx context.Context, _ string) (door, error) {
 	// We hold the lock of the living, so a socket that is there is a dead one's.
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, disk.Fault("daemon", err)
 	}
-	l, err := net.Listen("unix", socket)
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", socket)
 	if err != nil {
 		return nil, disk.Fault("daemon", err)
 	}
@@ -51,7 +52,9 @@ func listen(string) (door, error) {
 // admit has nothing to check: only the user gets to the socket.
 func (unixDoor) admit(net.Conn) error { return nil }
 
-func dial(string) (net.Conn, error) { return net.Dial("unix", socket) }
+func dial(ctx context.Context, _ string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "unix", socket)
+}
 
 // detach starts cmd in a session of its own, so that the end of the SSH
 // session, and the signals that sshd then sends, do not reach it.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
@@ -51,8 +52,8 @@ type loopback struct {
 // tokenLen is that of crypto/rand.Text: at least 128 random bits.
 var tokenLen = len(rand.Text())
 
-func listen(dir string) (door, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+func listen(ctx context.Context, dir string) (door, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
 		return nil, fault.New(fault.AgentUnfit, "daemon: %w", err)
 	}
@@ -86,7 +87,7 @@ func (d *loopback) admit(c net.Conn) error {
 	return c.SetReadDeadline(time.Time{})
 }
 
-func dial(dir string) (net.Conn, error) {
+func dial(ctx context.Context, dir string) (net.Conn, error) {
 	b, err := os.ReadFile(endpoint(dir))
 	if err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func dial(dir string) (net.Conn, error) {
 	if !ok {
 		return nil, errors.New("endpoint file is cut off")
 	}
-	c, err := net.Dial("tcp4", addr)
+	c, err := new(net.Dialer).DialContext(ctx, "tcp4", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +115,7 @@ func detach(cmd *exec.Cmd) error {
 	if !errors.Is(err, windows.ERROR_ACCESS_DENIED) {
 		return err
 	}
-	again := exec.Command(cmd.Path, cmd.Args[1:]...)
+	again := exec.CommandContext(context.Background(), cmd.Path, cmd.Args[1:]...)
 	again.Dir, again.Stdout, again.Stderr = cmd.Dir, cmd.Stdout, cmd.Stderr
 	again.SysProcAttr = &syscall.SysProcAttr{CreationFlags: flags}
 	err = again.Start()

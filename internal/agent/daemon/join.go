@@ -33,7 +33,7 @@ func Join(ctx context.Context, cfg Config) (net.Conn, error) {
 	if err := os.Chdir(dir); err != nil { // as in Run
 		return nil, disk.Fault("daemon", err)
 	}
-	if c := knock(dir); c != nil {
+	if c := knock(ctx, dir); c != nil {
 		return c, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinLimit)
@@ -43,7 +43,7 @@ func Join(ctx context.Context, cfg Config) (net.Conn, error) {
 		return nil, err
 	}
 	defer unlock()
-	if c := knock(dir); c != nil {
+	if c := knock(ctx, dir); c != nil {
 		return c, nil // somebody else has started it
 	}
 	return start(ctx, cfg, dir)
@@ -57,7 +57,8 @@ func start(ctx context.Context, cfg Config, dir string) (net.Conn, error) {
 		return nil, disk.Fault("daemon", err)
 	}
 	defer log.Close()
-	cmd := exec.Command(cfg.Self, "daemon", "--root", string(cfg.Root), "--idle", cfg.idle().String())
+	// It outlives us.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), cfg.Self, "daemon", "--root", string(cfg.Root), "--idle", cfg.idle().String())
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 	if err := detach(cmd); err != nil {
 		return nil, fault.New(fault.AgentUnfit, "daemon: start %s: %w", cfg.Self, err)
@@ -68,7 +69,7 @@ func start(ctx context.Context, cfg Config, dir string) (net.Conn, error) {
 		_ = cmd.Wait() // what it has to say is in its log
 	}()
 	for {
-		if c := knock(dir); c != nil {
+		if c := knock(ctx, dir); c != nil {
 			return c, nil
 		}
 		why := "ended at once"
@@ -94,8 +95,8 @@ func tail(b []byte) string {
 }
 
 // knock returns a connection to a daemon that greets, nil if there is none.
-func knock(dir string) net.Conn {
-	c, err := dial(dir)
+func knock(ctx context.Context, dir string) net.Conn {
+	c, err := dial(ctx, dir)
 	if err != nil {
 		return nil
 	}

@@ -86,7 +86,7 @@ func startTime(pid int) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer windows.CloseHandle(h)
+	defer func() { _ = windows.CloseHandle(h) }() // it was opened to be read
 	var code uint32
 	const stillActive = 259
 	if err := windows.GetExitCodeProcess(h, &code); err != nil {
@@ -116,7 +116,7 @@ func breakGroup(pid uint32) error {
 	if ok, _, err := attachConsole.Call(uintptr(pid)); ok == 0 {
 		return fmt.Errorf("join console of process %d: %w", pid, err)
 	}
-	defer freeConsole.Call()
+	defer func() { _, _, _ = freeConsole.Call() }() // it was joined just now
 	if err := windows.GenerateConsoleCtrlEvent(windows.CTRL_BREAK_EVENT, pid); err != nil {
 		return fmt.Errorf("send break to process %d: %w", pid, err)
 	}

@@ -116,7 +116,7 @@ func resume(pid uint32) error {
 	if err != nil {
 		return err
 	}
-	defer windows.CloseHandle(snap)
+	defer func() { _ = windows.CloseHandle(snap) }() // it was opened to be read
 	t := windows.ThreadEntry32{Size: uint32(unsafe.Sizeof(windows.ThreadEntry32{}))}
 	resumed := 0
 	for err = windows.Thread32First(snap, &t); err == nil; err = windows.Thread32Next(snap, &t) {

@@ -137,7 +137,7 @@ func firstLine(path string) string {
 	defer f.Close()
 	var head [128]byte
 	n, err := io.ReadFull(f, head[:])
-	if err != nil && err != io.ErrUnexpectedEOF {
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return "unreadable: " + err.Error()
 	}
 	line, _, _ := bytes.Cut(head[:n], []byte("\n"))

@@ -28,9 +28,10 @@ func script(content []byte, run disk.RunDir) (interpreter []string, path string,
 	if len(words) > 1 {
 		name = "script"
 		base := strings.TrimSuffix(strings.ToLower(filepath.Base(words[1])), ".exe")
-		if base == "powershell" || base == "pwsh" {
+		switch base {
+		case "powershell", "pwsh":
 			name = "script.ps1"
-		} else if base == "cmd" {
+		case "cmd":
 			name = "script.cmd"
 		}
 	}

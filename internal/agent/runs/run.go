@@ -29,8 +29,8 @@ type Run struct {
 	proc     *proc.Process // nil when recovered
 	began    time.Time
 	warnings []string
-	life     context.Context // ends with the run's processes
-	die      context.CancelFunc
+	dead     chan struct{} // closed when the run's processes are
+	die      func()        // closes dead, once
 	finished chan struct{} // closed when the exit is in the log
 	gone     chan struct{} // closed when the run is dropped
 
@@ -52,8 +52,8 @@ func newRun(s *Supervisor, spec wire.RunSpec, rec disk.Run, dir disk.RunDir, p *
 	if spec.KillGrace <= 0 {
 		spec.KillGrace = wire.DefaultKillGrace
 	}
-	r := &Run{s: s, spec: spec, rec: rec, dir: dir, proc: p, log: log, began: began, finished: make(chan struct{}), gone: make(chan struct{})}
-	r.life, r.die = context.WithCancel(context.Background()) // a run outlives whoever started it
+	r := &Run{s: s, spec: spec, rec: rec, dir: dir, proc: p, log: log, began: began, dead: make(chan struct{}), finished: make(chan struct{}), gone: make(chan struct{})}
+	r.die = sync.OnceFunc(func() { close(r.dead) })
 	r.in = newInput(r.told)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,7 +138,7 @@ func (r *Run) feed() {
 			select {
 			case <-changed:
 				continue
-			case <-r.life.Done():
+			case <-r.dead:
 				return
 			}
 		}
@@ -159,7 +159,7 @@ func (r *Run) feed() {
 
 // told acts on a record that does not wait its turn.
 func (r *Run) told(rec wire.Record) {
-	if r.proc == nil || r.life.Err() != nil {
+	if r.proc == nil || r.isDead() {
 		return // it is over
 	}
 	var err error
@@ -188,7 +188,7 @@ func (r *Run) watchDisk() {
 		}
 		select {
 		case <-span.Changed:
-		case <-r.life.Done():
+		case <-r.dead:
 			return
 		}
 	}
@@ -199,7 +199,7 @@ func (r *Run) watchDisk() {
 func (r *Run) End(why wire.Ending, now bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.proc == nil || r.life.Err() != nil {
+	if r.proc == nil || r.isDead() {
 		return
 	}
 	if r.ending == "" {
@@ -211,6 +211,15 @@ func (r *Run) End(why wire.Ending, now bool) {
 		r.s.tasks.Go(r.terminate)
 	}
 	r.killing = true
+}
+
+func (r *Run) isDead() bool {
+	select {
+	case <-r.dead:
+		return true
+	default:
+		return false
+	}
 }
 
 func (r *Run) terminate() {
@@ -226,12 +235,12 @@ func (r *Run) terminate() {
 	select {
 	case <-time.After(r.spec.KillGrace):
 		r.kill()
-	case <-r.life.Done():
+	case <-r.dead:
 	}
 }
 
 func (r *Run) kill() {
-	if r.life.Err() != nil {
+	if r.isDead() {
 		return
 	}
 	if err := r.proc.Kill(); err != nil {

@@ -129,7 +129,7 @@ func (s *Supervisor) start(ctx context.Context, spec wire.RunSpec) (*Run, error)
 		if err != nil {
 			return disk.Fault("run", err)
 		}
-		r, err = s.launch(ctx, rewritten(spec, rec.Rewrites), dir, run, login)
+		r, err = s.launch(rewritten(spec, rec.Rewrites), dir, run, login)
 		if err != nil {
 			return errors.Join(err, disk.RemoveAll(ctx, string(run)))
 		}
@@ -162,7 +162,7 @@ func firstFault(err error) error {
 
 // launch starts the command. Its record is written before, so that whoever
 // finds a dead daemon knows that there may be processes.
-func (s *Supervisor) launch(ctx context.Context, spec wire.RunSpec, dir disk.LeaseDir, run disk.RunDir, login []string) (*Run, error) {
+func (s *Supervisor) launch(spec wire.RunSpec, dir disk.LeaseDir, run disk.RunDir, login []string) (*Run, error) {
 	rec := disk.Run{ID: spec.RunID, Lease: spec.Lease, State: disk.Starting, Daemon: s.self,
 		Tree: proc.Identity{ID: markerOf(spec.Lease, spec.RunID), Boot: s.self.Boot}}
 	if err := run.Write(rec); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"math/rand"
 	"os"
 	"path/filepath"
@@ -97,7 +98,7 @@ func TestAppendWaitsAtTheLimit(t *testing.T) {
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if err := l.Append(ended, wire.RecordStdout, []byte("x")); err != context.Canceled {
+	if err := l.Append(ended, wire.RecordStdout, []byte("x")); !errors.Is(err, context.Canceled) {
 		t.Fatalf("append to a full log: %v, want to wait until the context ends", err)
 	}
 	done := make(chan error)
