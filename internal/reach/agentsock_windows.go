@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"context"
 	"io"
 	"os"
 )
@@ -9,7 +10,7 @@ import (
 const windowsAgent = `\\.\pipe\openssh-ssh-agent`
 
 // dialAgent connects to the SSH agent at the pipe socket, at $SSH_AUTH_SOCK, or at that of Windows.
-func dialAgent(socket string) (io.ReadWriteCloser, error) {
+func dialAgent(_ context.Context, socket string) (io.ReadWriteCloser, error) {
 	if socket == "" {
 		socket = os.Getenv("SSH_AUTH_SOCK")
 	}

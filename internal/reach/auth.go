@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,9 +25,9 @@ type ways struct {
 	said   string    // the server's banner
 }
 
-func newWays(auth machine.Auth, socket string) (*ways, error) {
+func newWays(ctx context.Context, auth machine.Auth, socket string) (*ways, error) {
 	w := &ways{auth: auth, socket: socket}
-	keys, err := loadKeys(auth, w)
+	keys, err := loadKeys(ctx, auth, w)
 	if err != nil {
 		w.close()
 		return nil, err
@@ -36,11 +37,11 @@ func newWays(auth machine.Auth, socket string) (*ways, error) {
 }
 
 // methods lists them in the order of [machine.Auth].
-func (w *ways) methods() []ssh.AuthMethod {
+func (w *ways) methods(ctx context.Context) []ssh.AuthMethod {
 	var ms []ssh.AuthMethod
 	if len(w.keys) > 0 || w.auth.Agent {
 		// One method with all keys: the package tries each method once.
-		ms = append(ms, ssh.PublicKeysCallback(w.signers))
+		ms = append(ms, ssh.PublicKeysCallback(func() ([]ssh.Signer, error) { return w.signers(ctx) }))
 	}
 	if !w.auth.Password.Empty() {
 		ms = append(ms,
@@ -54,7 +55,7 @@ func (w *ways) methods() []ssh.AuthMethod {
 	return ms
 }
 
-func (w *ways) signers() ([]ssh.Signer, error) {
+func (w *ways) signers(ctx context.Context) ([]ssh.Signer, error) {
 	var signers []ssh.Signer
 	for _, k := range w.keys {
 		w.notes = append(w.notes, k.name)
@@ -63,7 +64,7 @@ func (w *ways) signers() ([]ssh.Signer, error) {
 	if !w.auth.Agent {
 		return signers, nil
 	}
-	fromAgent, err := w.agentSigners()
+	fromAgent, err := w.agentSigners(ctx)
 	if err != nil {
 		w.notes = append(w.notes, fmt.Sprintf("the SSH agent (%v)", err))
 		return signers, nil // the other ways may do
@@ -74,9 +75,9 @@ func (w *ways) signers() ([]ssh.Signer, error) {
 
 // agentSigners asks the SSH agent which keys it holds. They sign through the
 // connection, which stays open.
-func (w *ways) agentSigners() ([]ssh.Signer, error) {
+func (w *ways) agentSigners(ctx context.Context) ([]ssh.Signer, error) {
 	if w.agent == nil {
-		conn, err := dialAgent(w.socket)
+		conn, err := dialAgent(ctx, w.socket)
 		if err != nil {
 			return nil, err
 		}
@@ -109,7 +110,7 @@ func (w *ways) banner(text string) error {
 // tried says what was tried, for a message.
 func (w *ways) tried() string {
 	if len(w.notes) == 0 {
-		if len(w.methods()) == 0 {
+		if len(w.keys) == 0 && !w.auth.Agent && w.auth.Password.Empty() {
 			return "nothing, because no key, agent or password is configured"
 		}
 		return "nothing, because the machine accepts none of the configured ways (keys, agent, password)"

@@ -2,6 +2,7 @@ package reach
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,7 +24,7 @@ type namedKey struct {
 // certificates. A file that a person named and that cannot be used is an error
 // even if another key would do: they meant it. A key file with a passphrase is
 // used through the SSH agent if that holds it; nobody is ever asked.
-func loadKeys(auth machine.Auth, w *ways) ([]namedKey, error) {
+func loadKeys(ctx context.Context, auth machine.Auth, w *ways) ([]namedKey, error) {
 	certs, err := loadCerts(auth.CertFiles)
 	if err != nil {
 		return nil, err
@@ -53,7 +54,7 @@ func loadKeys(auth machine.Auth, w *ways) ([]namedKey, error) {
 		}
 	}
 	for _, file := range auth.KeyFiles {
-		s, err := readKey(file, auth.Agent, w)
+		s, err := readKey(ctx, file, auth.Agent, w)
 		if err != nil {
 			return nil, err
 		}
@@ -69,7 +70,7 @@ func loadKeys(auth machine.Auth, w *ways) ([]namedKey, error) {
 }
 
 // readKey reads a private key file.
-func readKey(file string, useAgent bool, w *ways) (ssh.Signer, error) {
+func readKey(ctx context.Context, file string, useAgent bool, w *ways) (ssh.Signer, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil, keyFault(fault.LocalFile, "%s: %w", file, pathless(err)).
@@ -85,7 +86,7 @@ func readKey(file string, useAgent bool, w *ways) (ssh.Signer, error) {
 			WithRemedy("Name a private key in OpenSSH or PEM format in keyFiles.")
 	}
 	if useAgent {
-		if s := w.unlocked(publicHalf(file, locked)); s != nil {
+		if s := w.unlocked(ctx, publicHalf(file, locked)); s != nil {
 			return s, nil
 		}
 	}
@@ -110,11 +111,11 @@ func publicHalf(file string, locked *ssh.PassphraseMissingError) ssh.PublicKey {
 }
 
 // unlocked returns the agent's signer for pub, or nil.
-func (w *ways) unlocked(pub ssh.PublicKey) ssh.Signer {
+func (w *ways) unlocked(ctx context.Context, pub ssh.PublicKey) ssh.Signer {
 	if pub == nil {
 		return nil
 	}
-	signers, err := w.agentSigners()
+	signers, err := w.agentSigners(ctx)
 	if err != nil {
 		return nil // the message about the passphrase says what to do
 	}

@@ -74,7 +74,7 @@ func login(ctx context.Context, conn net.Conn, ep machine.Endpoint, where string
 	live := newLiveConn(conn)
 	stop := context.AfterFunc(ctx, func() { live.Close() })
 	defer stop()
-	ways, err := newWays(ep.Auth, o.AgentSocket)
+	ways, err := newWays(ctx, ep.Auth, o.AgentSocket)
 	if err != nil {
 		live.Close()
 		return nil, nil, err
@@ -91,7 +91,7 @@ func login(ctx context.Context, conn net.Conn, ep machine.Endpoint, where string
 	}
 	sc, chans, reqs, err := ssh.NewClientConn(live, ep.Address(), &ssh.ClientConfig{
 		User:              ep.User,
-		Auth:              ways.methods(),
+		Auth:              ways.methods(ctx),
 		HostKeyCallback:   keys.check,
 		HostKeyAlgorithms: keys.algorithms,
 		BannerCallback:    ways.banner,

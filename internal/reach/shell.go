@@ -84,7 +84,7 @@ func (c *Client) Shell(ctx context.Context, spec ShellSpec) (exit int, err error
 			// A lost resize is mended by the next one.
 			_, _ = ch.SendRequest("window-change", false, ssh.Marshal(windowMsg{Width: uint32(w.Width), Height: uint32(w.Height)}))
 		case <-over:
-			return c.result(ctx, end, errors.Join(stdout.shut(), stderr.shut()))
+			return c.result(ctx, end, errors.Join(stdout.broke(), stderr.broke()))
 		}
 	}
 }
@@ -153,11 +153,17 @@ func (g *gate) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// shut ends the writing and returns what went wrong with it.
-func (g *gate) shut() error {
+// shut ends the writing.
+func (g *gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.w = nil
+}
+
+// broke returns what went wrong with the writing.
+func (g *gate) broke() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	return g.err
 }
 

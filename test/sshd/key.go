@@ -107,7 +107,7 @@ func (k *Key) Sign(tb testing.TB, subject *Key, kind uint32, principals ...strin
 		Permissions:     ssh.Permissions{},
 	}
 	if kind == ssh.UserCert {
-		cert.Permissions.Extensions = map[string]string{"permit-pty": "", "permit-port-forwarding": ""}
+		cert.Extensions = map[string]string{"permit-pty": "", "permit-port-forwarding": ""}
 	}
 	if err := cert.SignCert(rand.Reader, k.Signer); err != nil {
 		tb.Fatal(err)

@@ -71,7 +71,7 @@ func startMain(dir string) error {
 		return err
 	}
 	defer ready.Close()
-	c := exec.Command(self, ServeCommand, "serve", dir)
+	c := exec.Command(self, ServeCommand, "serve", dir) //nolint:noctx // it is to outlive whoever starts it
 	c.Stdout, c.Stderr = log, log
 	c.ExtraFiles = []*os.File{tell}
 	c.Dir = "/" // so that no file system is held that somebody wants to unmount
