@@ -74,6 +74,7 @@ func TestOutcomes(t *testing.T) {
 		{"begins in an absolute folder", wire.RunSpec{Argv: []string{"pwd"}, Dir: "/"}, "exit 0", "/\n", ""},
 		{"begins nowhere", wire.RunSpec{Argv: []string{"pwd"}, Dir: "nowhere"}, "RemoteFile", "", ""},
 		{"begins outside", wire.RunSpec{Argv: []string{"pwd"}, Dir: "../../.."}, "Protocol", "", ""},
+		{"script that is too long", wire.RunSpec{Script: append([]byte("#!/bin/sh\n"), make([]byte, wire.MaxFrame)...)}, "Usage", "", ""},
 		{"lease unknown", wire.RunSpec{Lease: "b", Argv: []string{"true"}}, "RunLost", "", ""},
 		{"lease that is none", wire.RunSpec{Lease: "../a", Argv: []string{"true"}}, "Protocol", "", ""},
 		{"time limit", wire.RunSpec{Argv: []string{"sleep", "1000"}, Timeout: 10 * time.Millisecond}, "TimedOut", "", ""},

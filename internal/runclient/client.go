@@ -208,7 +208,7 @@ func (c *client) hold(ctx context.Context) error {
 		}
 		lost = true
 		if err := b.wait(ctx, err); err != nil {
-			return c.lostErr(err)
+			return c.lostErr(err, b.limit)
 		}
 	}
 }
@@ -230,20 +230,20 @@ func (c *client) reach(ctx context.Context, b *backoff) (*wire.Conn, error) {
 		}
 		c.opts.Log.Debug("dial", "run", c.spec.RunID, "error", err)
 		if err := b.wait(ctx, err); err != nil {
-			return nil, c.lostErr(err)
+			return nil, c.lostErr(err, b.limit)
 		}
 	}
 }
 
 // lostErr makes the fault of a redial that gave up.
-func (c *client) lostErr(err error) error {
+func (c *client) lostErr(err error, limit time.Duration) error {
 	c.mu.Lock()
 	asked := c.asked
 	c.mu.Unlock()
 	if errors.Is(err, context.Canceled) || !asked {
 		return err
 	}
-	return fault.New(fault.MachineLost, "run %s: no way back to the machine for %s: %w", c.spec.RunID, c.opts.Redial, err)
+	return fault.New(fault.MachineLost, "run %s: no way back to the machine for %s: %w", c.spec.RunID, limit, err)
 }
 
 func (c *client) warn(text string) {

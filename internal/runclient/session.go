@@ -77,6 +77,9 @@ func (c *client) join(conn *wire.Conn) (answer wire.RunJoined, err error) {
 	} else {
 		err = conn.SendRequest(wire.MethodRunStart, wire.RunStart{Spec: c.spec, Ping: c.opts.Ping})
 	}
+	if errors.Is(err, wire.ErrFrameTooLarge) {
+		return answer, finalError{fault.New(fault.Usage, "run: command, script and environment are more than %d bytes together", wire.MaxFrame)}
+	}
 	if err != nil {
 		return answer, err
 	}
