@@ -186,12 +186,7 @@ func (x *exchange) hear(ctx context.Context, known baseline.State) error {
 	} else if len(x.state.Base) > 0 {
 		return fault.New(fault.Protocol, "sync: the machine has a baseline that was not offered")
 	}
-	if err := x.recvList(ctx, x.list.take); err != nil {
-		return err
-	}
-	var err error
-	x.far, x.places, err = x.list.over(x.base.Nodes)
-	return err
+	return x.recvList(ctx, x.list.take)
 }
 
 // recvList reads a stream that nobody answers.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/worksync/baseline"
 	"outrigger.dev/outrigger/internal/worksync/names"
 	"outrigger.dev/outrigger/internal/worksync/pack"
 	"outrigger.dev/outrigger/internal/worksync/plan"
@@ -23,6 +24,13 @@ func (x *exchange) plan(ctx context.Context, raw []tree.Node) (plan.Plan, error)
 			x.report.passedOver(&x.nodes[i])
 		}
 	}
+	if x.quiet() {
+		return plan.Plan{}, nil
+	}
+	var err error
+	if x.far, x.places, err = x.list.over(x.base.Nodes); err != nil {
+		return plan.Plan{}, err
+	}
 	near := entries(x.nodes)
 	unsure := plan.Unsure(entries(x.base.Nodes), near, x.far)
 	if len(unsure) > 0 {
@@ -39,6 +47,20 @@ func (x *exchange) plan(ctx context.Context, raw []tree.Node) (plan.Plan, error)
 		return p, x.giveUp(conflict(p.Conflicts))
 	}
 	return p, nil
+}
+
+// quiet tells whether both sides are as in the base, so that there is nothing
+// to merge: the usual case, worth its short cut.
+func (x *exchange) quiet() bool {
+	if x.base.ID == (baseline.ID{}) || len(x.list.records) > 0 || len(x.nodes) != len(x.base.Nodes) {
+		return false
+	}
+	for i := range x.nodes {
+		if !x.nodes[i].Same {
+			return false
+		}
+	}
+	return true
 }
 
 // giveUp ends the operation for a reason of our own.

@@ -35,7 +35,7 @@ func (x *exchange) up(ctx context.Context) error {
 	if err := x.hear(ctx, known); err != nil {
 		return err
 	}
-	if x.state.Pristine && len(x.far) == 0 && !x.state.Ways.Picky() {
+	if x.state.Pristine && len(x.list.records) == 0 && !x.state.Ways.Picky() {
 		return x.stream(ctx, found)
 	}
 	raw, err := found.all(ctx)
