@@ -178,6 +178,14 @@ func TestAgentForWindows(t *testing.T) {
 		})
 	}
 
+	// What is written to Wine 8's pseudo console never comes out, so only the process at it is looked at.
+	t.Run("console", func(t *testing.T) {
+		exit, err := h.run(wire.RunSpec{Argv: []string{"cmd", "/c", "exit 9"}, TTY: &wire.WinSize{Cols: 80, Rows: 24}}, runclient.Streams{})
+		if err != nil || exit.Code != 9 {
+			t.Errorf("got %+v, %v", exit, err)
+		}
+	})
+
 	t.Run("stdin and stdout are exact", func(t *testing.T) {
 		want := make([]byte, 5<<20)
 		rand.New(rand.NewSource(1)).Read(want)

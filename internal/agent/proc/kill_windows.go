@@ -14,12 +14,19 @@ import (
 // killedCode is the exit code of what we terminate: that of Ctrl-C, STATUS_CONTROL_C_EXIT.
 const killedCode = 0xC000013A
 
-// Signal asks the tree to end, by CTRL_BREAK, whatever of INT, TERM, HUP and
-// QUIT it is; KILL terminates. Windows knows no other signals.
+// Signal asks the tree to end, by CTRL_BREAK or at a console by Ctrl-C, whatever
+// of INT, TERM, HUP and QUIT it is; KILL terminates. Windows knows no other signals.
 func (p *Process) Signal(name string) error {
+	p.os.mu.Lock()
+	console := p.os.console
+	p.os.mu.Unlock()
 	switch name {
 	case "INT", "TERM", "HUP", "QUIT":
-		return breakGroup(uint32(p.id.PID))
+		if console == 0 {
+			return breakGroup(uint32(p.id.PID))
+		}
+		_, err := p.Stdin.Write([]byte{3})
+		return err
 	case "KILL":
 		return p.Kill()
 	}
@@ -28,6 +35,7 @@ func (p *Process) Signal(name string) error {
 
 // Kill terminates the whole tree.
 func (p *Process) Kill() error {
+	defer p.closeConsole() // what is still to be said comes out, then its end
 	p.os.mu.Lock()
 	defer p.os.mu.Unlock()
 	if p.os.job == 0 {

@@ -10,9 +10,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
-
-	"outrigger.dev/outrigger/internal/fault"
-	"outrigger.dev/outrigger/internal/wire"
 )
 
 // A Starter starts processes, each in a job of its own.
@@ -28,58 +25,73 @@ func (*Starter) Run(cmd *exec.Cmd) error { return cmd.Run() }
 func (*Starter) Reap() error { return nil }
 
 type osProcess struct {
-	cmd *exec.Cmd
+	wait func() Status // for the main process
 
-	mu  sync.Mutex
-	job windows.Handle // 0 when closed
+	mu      sync.Mutex
+	job     windows.Handle // 0 when closed
+	console windows.Handle // of a terminal; 0 without, or when closed
+	closing sync.WaitGroup // of the console
 }
 
 // Start starts spec suspended, puts it into its job and only then lets it run,
 // so that no child of it can be outside.
 func (s *Starter) Start(spec Spec) (*Process, error) {
-	if spec.TTY != nil {
-		return nil, fault.New(fault.AgentUnfit, "terminal: not on Windows yet").WithRemedy("Run the command without a terminal.")
-	}
 	job, err := newJob(spec.ID)
 	if err != nil {
 		return nil, err
 	}
-	cmd := &exec.Cmd{Path: spec.Path, Args: spec.Argv, Dir: spec.Dir, Env: append(spec.Env[:len(spec.Env):len(spec.Env)], Marker+"="+spec.ID)}
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		// A console of its own, without a window, is what CTRL_BREAK needs later.
-		CreationFlags: windows.CREATE_SUSPENDED | windows.CREATE_NEW_PROCESS_GROUP | windows.CREATE_NO_WINDOW,
-		HideWindow:    true,
+	p := &Process{os: osProcess{job: job}, id: Identity{ID: spec.ID}}
+	spec.Env = append(spec.Env[:len(spec.Env):len(spec.Env)], Marker+"="+spec.ID)
+	if spec.TTY != nil {
+		err = p.startAtConsole(spec)
+	} else {
+		err = p.startWithPipes(spec)
 	}
-	p := &Process{os: osProcess{cmd: cmd, job: job}}
-	theirs, err := p.connect()
 	if err == nil {
-		err = p.startInJob()
-	}
-	for _, f := range theirs {
-		err = errors.Join(err, f.Close())
+		p.id.Start, err = startTime(p.id.PID)
 	}
 	if err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	p.id = Identity{ID: spec.ID, PID: cmd.Process.Pid}
-	if p.id.Start, err = startTime(p.id.PID); err != nil {
 		return nil, errors.Join(err, p.Kill(), p.Close())
 	}
 	return p, nil
 }
 
-func (p *Process) startInJob() error {
-	cmd := p.os.cmd
+func (p *Process) startWithPipes(spec Spec) error {
+	cmd := &exec.Cmd{Path: spec.Path, Args: spec.Argv, Dir: spec.Dir, Env: spec.Env}
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		// A console of its own, without a window, is what CTRL_BREAK needs later.
+		CreationFlags: windows.CREATE_SUSPENDED | windows.CREATE_NEW_PROCESS_GROUP | windows.CREATE_NO_WINDOW,
+		HideWindow:    true,
+	}
+	theirs, err := p.connect(cmd)
+	if err == nil {
+		err = p.startInJob(cmd)
+	}
+	for _, f := range theirs {
+		err = errors.Join(err, f.Close())
+	}
+	p.os.wait = func() Status {
+		err := cmd.Wait()
+		if cmd.ProcessState == nil {
+			return Status{Code: -1, Signal: err.Error()}
+		}
+		return Status{Code: cmd.ProcessState.ExitCode()}
+	}
+	return err
+}
+
+func (p *Process) startInJob(cmd *exec.Cmd) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	h, err := windows.OpenProcess(windows.PROCESS_SET_QUOTA|windows.PROCESS_TERMINATE, false, uint32(cmd.Process.Pid))
+	p.id.PID = cmd.Process.Pid
+	h, err := windows.OpenProcess(windows.PROCESS_SET_QUOTA|windows.PROCESS_TERMINATE, false, uint32(p.id.PID))
 	if err == nil {
 		err = windows.AssignProcessToJobObject(p.os.job, h)
 		err = errors.Join(err, windows.CloseHandle(h))
 	}
 	if err == nil {
-		err = resume(uint32(cmd.Process.Pid))
+		err = resume(uint32(p.id.PID))
 	}
 	if err != nil {
 		err = errors.Join(fmt.Errorf("put process into its job: %w", err), cmd.Process.Kill())
@@ -143,8 +155,7 @@ func resume(pid uint32) error {
 }
 
 // connect makes the command's streams and returns its ends of them.
-func (p *Process) connect() (theirs []*os.File, err error) {
-	cmd := p.os.cmd
+func (p *Process) connect(cmd *exec.Cmd) (theirs []*os.File, err error) {
 	inR, inW, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -166,6 +177,7 @@ func (p *Process) connect() (theirs []*os.File, err error) {
 // Close closes our ends of the streams, and the job: what is left in it dies.
 func (p *Process) Close() error {
 	errs := []error{p.closeJob()}
+	p.closeConsole()
 	if p.Stdin != nil {
 		errs = append(errs, ignoreClosed(p.Stdin.Close()))
 	}
@@ -174,6 +186,7 @@ func (p *Process) Close() error {
 			errs = append(errs, ignoreClosed(f.Close()))
 		}
 	}
+	p.os.closing.Wait()
 	return errors.Join(errs...)
 }
 
@@ -184,17 +197,18 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// EndInput says that there is no more input.
-func (p *Process) EndInput() error { return ignoreClosed(p.Stdin.Close()) }
-
-// Resize does nothing: there are no terminals yet.
-func (p *Process) Resize(wire.WinSize) error { return nil }
+// EndInput says that there is no more input: at a console as a person does, by
+// Ctrl-Z and the return key.
+func (p *Process) EndInput() error {
+	p.os.mu.Lock()
+	console := p.os.console
+	p.os.mu.Unlock()
+	if console == 0 {
+		return ignoreClosed(p.Stdin.Close())
+	}
+	_, err := p.Stdin.Write([]byte("\x1a\r"))
+	return err
+}
 
 // Wait waits for the main process to end.
-func (p *Process) Wait() Status {
-	err := p.os.cmd.Wait()
-	if p.os.cmd.ProcessState == nil {
-		return Status{Code: -1, Signal: err.Error()}
-	}
-	return Status{Code: p.os.cmd.ProcessState.ExitCode()}
-}
+func (p *Process) Wait() Status { return p.os.wait() }
