@@ -69,9 +69,6 @@ func (p *Provider) remove(ctx context.Context, f *folder) error {
 	if err := moved.stop(ctx); err != nil {
 		return err
 	}
-	if err := endMarked(ctx, f.dir); err != nil {
-		return err
-	}
 	return removeAll(aside)
 }
 
@@ -123,7 +120,7 @@ func (f *folder) stop(ctx context.Context) error {
 // sweep removes what earlier removals left, be it that they were killed.
 func (p *Provider) sweep() error {
 	entries, err := os.ReadDir(p.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.New(fault.LocalFile, "local: %w", err)
 	}
 	for _, e := range entries {

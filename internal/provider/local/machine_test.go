@@ -263,6 +263,17 @@ func TestProvidersOfTwoNamesSeeTheirOwn(t *testing.T) {
 	output(t, c, "true")
 }
 
+func TestServerEndsWhenItsFolderIsRemoved(t *testing.T) {
+	state := t.TempDir()
+	_, c := made(t, open(t, state), machine.Spec{Name: "a", Owner: "me"})
+	pid := output(t, c, "sleep 600 >/dev/null 2>&1 & echo $!")
+	if err := os.RemoveAll(filepath.Join(state, "local")); err != nil {
+		t.Fatal(err)
+	}
+	<-c.Done()
+	await(t, "nothing of the machine runs", func() bool { return !alive(t, pid) && len(processesOf(t, state)) == 0 })
+}
+
 func TestClientLeavesAndItsCommandLearnsOfIt(t *testing.T) {
 	m, c := made(t, open(t, t.TempDir()), machine.Spec{Name: "a", Owner: "me"})
 	s, err := c.Stream(t.Context(), "echo $$; yes")

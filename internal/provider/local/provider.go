@@ -114,7 +114,7 @@ func (p *Provider) Get(_ context.Context, name machine.Name) (machine.Machine, e
 // List implements [provider.Provider].
 func (p *Provider) List(_ context.Context, owner machine.Owner) ([]machine.Machine, error) {
 	entries, err := os.ReadDir(p.dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.New(fault.LocalFile, "local: %w", err)
 	}
 	var all []machine.Machine

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -50,7 +51,9 @@ func serveMain(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer alive.Close()
+	// It is the end of the process that unlocks: who waits for the lock waits for
+	// the process to be gone.
+	defer runtime.KeepAlive(alive)
 	// SIGHUP is for those who have a terminal.
 	signal.Ignore(syscall.SIGHUP)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -75,12 +78,37 @@ func serveMain(dir string) error {
 	if err := tellReady(); err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go f.watch(ctx, end)
 	s.serve(ctx, ln)
 	log.Info("server ends", "cause", context.Cause(ctx))
 	// What runs here must not outlive the machine, and ctx is over already.
 	err = endMarked(context.WithoutCancel(ctx), f.dir)
 	s.wg.Wait()
 	return err
+}
+
+// goneCheck is how often the server looks whether its folder is still there.
+const goneCheck = 2 * time.Second
+
+var errGone = errors.New("the machine's folder was removed")
+
+// watch ends the server when somebody removes the folder under it, as a person
+// who tidies up may do: nobody else would ever find the server again.
+func (f *folder) watch(ctx context.Context, end context.CancelCauseFunc) {
+	t := time.NewTicker(goneCheck)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		if _, err := os.Stat(f.path("run.json")); errors.Is(err, fs.ErrNotExist) {
+			end(errGone)
+		}
+	}
 }
 
 // liveWait is how long a lock may be held by somebody who only looks whether
