@@ -44,7 +44,7 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 	}
 	defer func() {
 		show.Phase(progress.Release, string(c.Machine.Name))
-		if rerr := giveBack(ctx, a, p, c, err); rerr != nil {
+		if rerr := giveBack(ctx, a, p, c); rerr != nil {
 			err = joinFault(err, rerr)
 		} else {
 			show.Done("")
@@ -72,10 +72,7 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 	// A machine that dies while the connection is lost is not waited for.
 	running, lost := a.DeathWatch(ctx, prov, c.Machine.Name)
 	defer lost(false)
-	term, err := openTerminal(ctx, a, p, show)
-	if err != nil {
-		return err
-	}
+	term := openTerminal(ctx, a, p, show)
 	result, err := relay.Do(running, h, relay.Job{
 		Lease: relay.Lease{
 			Name: string(c.Machine.Name), Owner: c.Record().Owner, Note: note(),
@@ -155,7 +152,7 @@ func boot(ctx context.Context, a *app.App, p *prepared, c *claim.Claim, prov pro
 }
 
 // giveBack releases the machine; --keep leaves it, and says how to get there.
-func giveBack(ctx context.Context, a *app.App, p *prepared, c *claim.Claim, runErr error) error {
+func giveBack(ctx context.Context, a *app.App, p *prepared, c *claim.Claim) error {
 	if p.Keep && !c.Borrowed() {
 		if err := c.Keep(time.Now().Add(keepFor).UTC()); err != nil {
 			return err

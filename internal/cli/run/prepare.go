@@ -103,7 +103,7 @@ func (p *prepared) checkCommand(stdin io.Reader) error {
 		return nil
 	}
 	name := p.Script
-	var in io.Reader = stdin
+	in := stdin
 	if name == "-" {
 		name = "standard input"
 		p.stdin = false

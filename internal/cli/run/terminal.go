@@ -29,7 +29,7 @@ type terminal struct {
 // openTerminal decides what the command's streams are: a terminal if there is
 // one on both ends, else pipes; no stdin when it is a terminal that only one
 // end is, or the script came from it.
-func openTerminal(ctx context.Context, a *app.App, p *prepared, show progress.Reporter) (*terminal, error) {
+func openTerminal(ctx context.Context, a *app.App, p *prepared, show progress.Reporter) *terminal {
 	ctx, stop := context.WithCancel(ctx)
 	t := &terminal{io: a.IO, stop: stop, restore: func() error { return nil }}
 	t.streams.Out, t.streams.Err = a.IO.Out, a.IO.Err
@@ -59,7 +59,7 @@ func openTerminal(ctx context.Context, a *app.App, p *prepared, show progress.Re
 			})
 		})
 	}
-	return t, nil
+	return t
 }
 
 // start is called when the command begins: from then on keys are its own.
