@@ -157,9 +157,7 @@ func (b builder) digest() (string, error) {
 }
 
 func (b builder) build(ctx context.Context) (built provider.Image, err error) {
-	if err := b.p.sweep(ctx); err != nil {
-		return provider.Image{}, err
-	}
+	b.p.sweep(ctx)
 	if b.draft, err = b.p.draft(ctx); err != nil {
 		return provider.Image{}, err
 	}
@@ -188,6 +186,9 @@ func (b builder) build(ctx context.Context) (built provider.Image, err error) {
 		return provider.Image{}, err
 	}
 	img.Created = time.Now()
+	if err := img.sync(b.draft.dir); err != nil {
+		return provider.Image{}, err
+	}
 	l, err := b.p.hold(ctx)
 	if err != nil {
 		return provider.Image{}, err

@@ -102,38 +102,45 @@ func (d draft) discard() error {
 }
 
 // sweep removes the drafts of processes that are gone, with the guests that
-// ran in them.
-func (p *Provider) sweep(ctx context.Context) error {
+// ran in them. What it cannot remove now the next one will: nobody's work
+// depends on it.
+func (p *Provider) sweep(ctx context.Context) {
 	drafts, err := filepath.Glob(p.path(newPrefix + "*"))
 	if err != nil || len(drafts) == 0 {
-		return err
+		return
 	}
 	l, err := p.hold(ctx)
 	if err != nil {
-		return err
+		p.log.Warn("leftovers not removed", "error", err)
+		return
 	}
 	defer l.release()
 	for _, dir := range drafts {
-		maker, held, err := try(filepath.Join(dir, makerFile), exclusive)
-		if errors.Is(err, fs.ErrNotExist) || held {
-			continue
+		switch removed, err := p.sweepDraft(ctx, dir); {
+		case err != nil:
+			p.log.Warn("leftover not removed", "folder", dir, "error", err)
+		case removed:
+			p.log.Info("leftover removed", "folder", dir)
 		}
-		if err == nil {
-			err = vm{dir, p.log}.stop(ctx)
-			maker.release()
-		}
-		if err == nil {
-			err = os.RemoveAll(dir)
-		}
-		if err != nil {
-			return err
-		}
-		p.log.Info("leftover removed", "folder", dir)
 	}
-	return nil
 }
 
-// A stepwise write is never seen half done: it is made aside and renamed.
+func (p *Provider) sweepDraft(ctx context.Context, dir string) (removed bool, err error) {
+	maker, held, err := try(filepath.Join(dir, makerFile), exclusive)
+	if errors.Is(err, fs.ErrNotExist) || held {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer maker.release()
+	if err := (vm{dir, p.log}).stop(ctx); err != nil {
+		return false, err
+	}
+	return true, os.RemoveAll(dir)
+}
+
+// writeJSON replaces a file in one step: nobody sees it half written.
 func writeJSON(path string, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

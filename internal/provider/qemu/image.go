@@ -33,6 +33,19 @@ type image struct {
 
 const imageSuffix = ".json"
 
+// files are the names of what is in the image's folder.
+func (i image) files() []string { return append([]string{kernelFile, initrdFile}, i.Layers...) }
+
+// sync makes the image's files in dir safe from a power cut.
+func (i image) sync(dir string) error {
+	for _, name := range i.files() {
+		if err := syncFile(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // image reads what the named image is; a fault of kind UnknownImage if there is none.
 func (p *Provider) image(name string) (image, error) {
 	var img image
@@ -77,8 +90,8 @@ func (p *Provider) allImages() ([]image, error) {
 // images included.
 func (p *Provider) describeImage(img image) provider.Image {
 	d := provider.Image{Name: img.Name, Provider: p.name, Base: img.Base, Platform: img.Platform, Created: img.Created}
-	for _, layer := range append([]string{kernelFile, initrdFile}, img.Layers...) {
-		if fi, err := os.Stat(p.path(imagesDir, img.Dir, layer)); err == nil {
+	for _, name := range img.files() {
+		if fi, err := os.Stat(p.path(imagesDir, img.Dir, name)); err == nil {
 			d.Bytes += fi.Size()
 		}
 	}
@@ -139,11 +152,6 @@ func (p *Provider) DeleteImage(ctx context.Context, name string) error {
 // publishImage gives an image its name, in place of the image that had it. The
 // provider's lock must be held.
 func (p *Provider) publishImage(img image, d draft) error {
-	for _, name := range append([]string{kernelFile, initrdFile}, img.Layers...) {
-		if err := syncFile(filepath.Join(d.dir, name)); err != nil {
-			return err
-		}
-	}
 	if err := d.publish(p.path(imagesDir, img.Dir)); err != nil {
 		return err
 	}

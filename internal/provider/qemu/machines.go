@@ -32,9 +32,7 @@ func (p *Provider) Get(ctx context.Context, name machine.Name) (machine.Machine,
 
 // List implements [provider.Provider].
 func (p *Provider) List(ctx context.Context, owner machine.Owner) ([]machine.Machine, error) {
-	if err := p.sweep(ctx); err != nil {
-		return nil, err
-	}
+	p.sweep(ctx)
 	records, err := p.records()
 	if err != nil {
 		return nil, err
@@ -78,9 +76,7 @@ func (p *Provider) records() ([]record, error) {
 
 // Delete implements [provider.Provider]. It returns when the process is gone.
 func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
-	if err := p.sweep(ctx); err != nil {
-		return err
-	}
+	p.sweep(ctx)
 	if err := p.markDeleting(ctx, name); err != nil {
 		return ignoreUnknown(err)
 	}
@@ -97,6 +93,11 @@ func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
 		return err
 	}
 	defer l.release()
+	return p.end(ctx, name)
+}
+
+// end is the rest of a deletion. The machine's lock must be held.
+func (p *Provider) end(ctx context.Context, name machine.Name) error {
 	if err := p.vmOf(name).stop(ctx); err != nil {
 		return err
 	}

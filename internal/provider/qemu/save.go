@@ -116,12 +116,19 @@ func activeDisk(ctx context.Context, m *qmp.Conn, dir string) (node string, laye
 	return "", nil, errors.New("qemu: the guest has no disk")
 }
 
-// freezeCommand holds the guest's file system still until it reads a line or
-// the end of its input: also when we are killed meanwhile.
-const freezeCommand = `sync && fsfreeze --freeze / && echo frozen && { read -r _; fsfreeze --unfreeze /; }`
+// freezeCommand holds the guest's file system still until it reads a line, or
+// the end of its input, or a minute is over: whatever becomes of us and of the
+// connection, the guest goes on. It says "held" if it was told to let go.
+const freezeCommand = `trap '' HUP INT PIPE TERM
+sync && fsfreeze --freeze / || exit
+echo frozen
+read -r -t 60 _ && held=held
+fsfreeze --unfreeze /
+echo "$held"`
 
 // freezeGuest makes the guest write out all that it has and hold its file
-// system still until the function that it returns is called.
+// system still until the function that it returns is called. That fails if the
+// guest did not hold still so long.
 func (p *Provider) freezeGuest(ctx context.Context, m machine.Machine) (thaw func() error, err error) {
 	client, err := reach.Dial(ctx, m.Endpoint, reach.Options{Log: p.log})
 	if err != nil {
@@ -131,18 +138,24 @@ func (p *Provider) freezeGuest(ctx context.Context, m machine.Machine) (thaw fun
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	answer, err := bufio.NewReader(io.LimitReader(session, 64)).ReadString('\n')
-	if err != nil || answer != "frozen\n" {
-		return nil, errors.Join(
-			fault.New(fault.ProviderDown, "%s: machine %s: its file system cannot be frozen: answered %q: %w", p.name, m.Name, answer, err),
-			session.Close(), client.Close())
+	answers := bufio.NewReader(io.LimitReader(session, 64))
+	expect := func(want string) error {
+		got, err := answers.ReadString('\n')
+		if err != nil || got != want+"\n" {
+			return fault.New(fault.ProviderDown, "%s: machine %s: its file system is not held still: answered %q, want %q: %w", p.name, m.Name, got, want, err)
+		}
+		return nil
+	}
+	end := func() error { return errors.Join(session.Close(), client.Close()) }
+	if err := expect("frozen"); err != nil {
+		return nil, errors.Join(err, end())
 	}
 	return func() error {
 		_, err := io.WriteString(session, "\n")
 		if err == nil {
-			_, err = io.Copy(io.Discard, session) // until it is thawed
+			err = expect("held")
 		}
-		return errors.Join(err, session.Close(), client.Close())
+		return errors.Join(err, end())
 	}, nil
 }
 
@@ -161,7 +174,10 @@ func (p *Provider) imageOf(ctx context.Context, m machine.Machine, name string, 
 		return provider.Image{}, err
 	}
 	defer func() { err = errors.Join(err, d.discard()) }()
-	if err := link(append([]string{kernelFile, initrdFile}, layers...), p.machineDir(m.Name), d.dir); err != nil {
+	if err := link(img.files(), p.machineDir(m.Name), d.dir); err != nil {
+		return provider.Image{}, err
+	}
+	if err := img.sync(d.dir); err != nil {
 		return provider.Image{}, err
 	}
 	l, err := p.hold(ctx)

@@ -83,7 +83,7 @@ func (p *Provider) makeSnapshot(ctx context.Context, binary, boot string, want s
 		kernel:   filepath.Join(boot, kernelFile), initrd: filepath.Join(boot, initrdFile),
 		diskBytes: want.Disk, isolated: true,
 	}
-	if err := p.bootTemplate(ctx, v, binary, s); err != nil {
+	if err := p.bootOnce(ctx, v, binary, s, p.cfg.BootTimeout); err != nil {
 		return err
 	}
 	if err := v.save(ctx); err != nil {
@@ -129,21 +129,7 @@ func (v vm) stopIfThere(ctx context.Context) error {
 	return v.stop(ctx)
 }
 
-// bootTemplate starts a guest without a personality until it waits for one.
-func (p *Provider) bootTemplate(ctx context.Context, v vm, binary string, s start) error {
-	var err error
-	for range bootTries {
-		if err = p.bootOnce(ctx, v, binary, s, p.cfg.BootTimeout); err == nil || ctx.Err() != nil {
-			return err
-		}
-		p.log.Warn("guest did not boot, trying again", "error", err)
-		if err := v.stop(ctx); err != nil {
-			return err
-		}
-	}
-	return err
-}
-
+// bootOnce starts a guest without a personality until it waits for one.
 func (p *Provider) bootOnce(ctx context.Context, v vm, binary string, s start, limit time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, tooLate(limit))
 	defer cancel()
