@@ -13,13 +13,10 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
@@ -29,7 +26,6 @@ import (
 	"outrigger.dev/outrigger/internal/agent/proc"
 	"outrigger.dev/outrigger/internal/agent/runs"
 	"outrigger.dev/outrigger/internal/fault"
-	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/version"
 	"outrigger.dev/outrigger/internal/wire"
 )
@@ -260,94 +256,4 @@ func reap(ctx context.Context, starter *proc.Starter, log *slog.Logger) {
 			}
 		}
 	}
-}
-
-// serve answers requests on one connection.
-func (s *server) serve(ctx context.Context, conn *wire.Conn) error {
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	slow := time.AfterFunc(firstRequest, func() { conn.Close() })
-	defer slow.Stop()
-	if err := conn.SendHello(version.Version, machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}); err != nil {
-		return err
-	}
-	if err := conn.Flush(); err != nil {
-		return err
-	}
-	if _, err := conn.RecvHello(); err != nil {
-		return err
-	}
-	for {
-		f, err := conn.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		slow.Stop()
-		var req wire.Request
-		if f.Type != wire.TypeRequest || f.Decode(&req) != nil {
-			return fault.New(fault.Protocol, "daemon: got frame type %d, want a request", f.Type)
-		}
-		if err := s.answer(ctx, conn, req); err != nil {
-			return fmt.Errorf("%s: %w", req.Method, err)
-		}
-	}
-}
-
-// errStreamed ends a connection after a run was streamed on it.
-var errStreamed = errors.New("the run was streamed")
-
-func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) error {
-	decode := func(v any) error {
-		if err := wire.Unmarshal(req.Body, v); err != nil {
-			return fault.New(fault.Protocol, "%s: %w", req.Method, err)
-		}
-		return nil
-	}
-	switch req.Method {
-	case wire.MethodRunStart:
-		var q wire.RunStart
-		if err := decode(&q); err != nil {
-			return conn.Respond(nil, err)
-		}
-		run, err := s.runs.Start(ctx, q.Spec)
-		if err != nil {
-			return conn.Respond(nil, err)
-		}
-		return orStreamed(run.Stream(ctx, conn, 0, q.Ping))
-	case wire.MethodRunAttach:
-		var q wire.RunAttach
-		if err := decode(&q); err != nil {
-			return conn.Respond(nil, err)
-		}
-		run, err := s.runs.Attach(ctx, q.Lease, q.RunID)
-		if err != nil {
-			return conn.Respond(nil, err)
-		}
-		return orStreamed(run.Stream(ctx, conn, q.Have, q.Ping))
-	case wire.MethodRunKill:
-		var q wire.RunKill
-		if err := decode(&q); err != nil {
-			return conn.Respond(nil, err)
-		}
-		if run := s.runs.Find(q.Lease, q.RunID); run != nil {
-			run.End(wire.EndedByClient, q.Now)
-		}
-		return conn.Respond(nil, nil)
-	case wire.MethodRunList:
-		return conn.Respond(wire.RunList{Runs: s.runs.List()}, nil)
-	case wire.MethodStop:
-		err := conn.Respond(nil, nil)
-		s.stop()
-		return err
-	}
-	return conn.Respond(nil, fault.New(fault.Protocol, "method %q: unknown", req.Method))
-}
-
-func orStreamed(err error) error {
-	if err == nil {
-		return errStreamed
-	}
-	return err
 }
