@@ -8,9 +8,9 @@ import (
 	"outrigger.dev/outrigger/internal/machine"
 )
 
-// How often Wait tries. A small guest answers two seconds after its launch and a
-// restored one after 0.3 (docs/benchmarks.md), so the first tries follow each other
-// closely; a Mac takes minutes, so the later ones do not.
+// How often Wait tries. A restored guest answers after 0.3 seconds and a small
+// one that boots after two, so the first tries follow each other closely; a Mac
+// takes minutes, so the later ones do not.
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = time.Second

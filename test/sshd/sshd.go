@@ -242,6 +242,10 @@ func (s *Server) listen(address string) {
 // serve gives a connection to an sshd of its own.
 func (s *Server) serve(c *net.TCPConn) {
 	defer c.Close()
+	// As sshd would get it from its own listener; Go's sets this option.
+	if err := c.SetNoDelay(false); err != nil {
+		s.tb.Errorf("sshd: %v", err)
+	}
 	f, err := c.File()
 	if err != nil {
 		s.tb.Errorf("sshd: %v", err)
