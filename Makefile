@@ -32,6 +32,7 @@ build: go ## bin/outrigger, and the agents of all platforms in bin/agents
 		os=$${p%/*} arch=$${p#*/} ext=; [ $$os != windows ] || ext=.exe; \
 		GOOS=$$os GOARCH=$$arch $(GOBUILD) -ldflags '-s -w' -o bin/agents/outrigger-agent-$$os-$$arch$$ext ./cmd/agent; \
 	done
+	@cd bin/agents && { sha256sum outrigger-agent-* 2>/dev/null || shasum -a 256 outrigger-agent-*; } > SHA256SUMS
 
 .PHONY: try
 try: build ## build a real C project on a machine and bring the result back (ON=qemu: in a real VM)
