@@ -10,7 +10,6 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
 
-	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 )
 
@@ -122,9 +121,4 @@ func (w *ways) close() {
 	if w.conn != nil {
 		w.conn.Close()
 	}
-}
-
-// keyFault is for a key that the configuration names and that cannot be used.
-func keyFault(kind fault.Kind, format string, args ...any) *fault.Error {
-	return fault.New(kind, "key "+format, args...)
 }

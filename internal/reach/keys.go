@@ -37,7 +37,7 @@ func loadKeys(ctx context.Context, auth machine.Auth, w *ways) ([]namedKey, erro
 			}
 			cs, err := ssh.NewCertSigner(c.cert, s)
 			if err != nil {
-				return keyFault(fault.Config, "certificate %s: %w", c.file, err)
+				return fault.New(fault.Config, "certificate %s: %w", c.file, err)
 			}
 			keys = append(keys, namedKey{"certificate " + c.file, cs})
 		}
@@ -47,7 +47,7 @@ func loadKeys(ctx context.Context, auth machine.Auth, w *ways) ([]namedKey, erro
 	for i, k := range auth.Keys {
 		s, err := ssh.ParsePrivateKey([]byte(k.Reveal()))
 		if err != nil {
-			return nil, keyFault(fault.Config, "%d in memory: %w", i+1, err)
+			return nil, fault.New(fault.Config, "key %d in memory: %w", i+1, err)
 		}
 		if err := add("a key in memory", s, certs); err != nil {
 			return nil, err
@@ -73,7 +73,7 @@ func loadKeys(ctx context.Context, auth machine.Auth, w *ways) ([]namedKey, erro
 func readKey(ctx context.Context, file string, useAgent bool, w *ways) (ssh.Signer, error) {
 	pem, err := os.ReadFile(file)
 	if err != nil {
-		return nil, keyFault(fault.LocalFile, "%s: %w", file, pathless(err)).
+		return nil, fault.New(fault.LocalFile, "key %s: %w", file, pathless(err)).
 			WithRemedy("Check the keyFiles of the configuration.")
 	}
 	s, err := ssh.ParsePrivateKey(pem)
@@ -82,7 +82,7 @@ func readKey(ctx context.Context, file string, useAgent bool, w *ways) (ssh.Sign
 	case err == nil:
 		return s, nil
 	case !errors.As(err, &locked):
-		return nil, keyFault(fault.Config, "%s: %w", file, err).
+		return nil, fault.New(fault.Config, "key %s: %w", file, err).
 			WithRemedy("Name a private key in OpenSSH or PEM format in keyFiles.")
 	}
 	if useAgent {
@@ -90,7 +90,7 @@ func readKey(ctx context.Context, file string, useAgent bool, w *ways) (ssh.Sign
 			return s, nil
 		}
 	}
-	return nil, keyFault(fault.Config, "%s: has a passphrase, and Outrigger never asks for one: %w", file, err).
+	return nil, fault.New(fault.Config, "key %s: has a passphrase, and Outrigger never asks for one: %w", file, err).
 		WithRemedy("Give the key to the SSH agent (ssh-add %s) and set agent: true, or use a key without a passphrase.", file)
 }
 
@@ -138,15 +138,15 @@ func loadCerts(files []string) ([]namedCert, error) {
 	for _, file := range files {
 		line, err := os.ReadFile(file)
 		if err != nil {
-			return nil, keyFault(fault.LocalFile, "certificate %s: %w", file, pathless(err))
+			return nil, fault.New(fault.LocalFile, "certificate %s: %w", file, pathless(err))
 		}
 		pub, _, _, _, err := ssh.ParseAuthorizedKey(line)
 		if err != nil {
-			return nil, keyFault(fault.Config, "certificate %s: %w", file, err)
+			return nil, fault.New(fault.Config, "certificate %s: %w", file, err)
 		}
 		cert, ok := pub.(*ssh.Certificate)
 		if !ok || cert.CertType != ssh.UserCert {
-			return nil, keyFault(fault.Config, "certificate %s: holds a %s, want an OpenSSH user certificate", file, pub.Type())
+			return nil, fault.New(fault.Config, "certificate %s: holds a %s, want an OpenSSH user certificate", file, pub.Type())
 		}
 		certs = append(certs, namedCert{file, cert})
 	}

@@ -86,6 +86,9 @@ func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machi
 		}
 		v.err = fmt.Errorf("host %s: %w", v.host.name, err)
 	}
+	if ctx.Err() != nil {
+		return machine.Machine{}, fault.New(fault.Unreachable, "%s: machine %s: gave up: %w", p.name, spec.Name, context.Cause(ctx))
+	}
 	return machine.Machine{}, visits.noRoom(p.name)
 }
 
