@@ -39,8 +39,6 @@ const (
 	takeOver = 10 * time.Second
 	// firstRequest is how long a connection may take to say what it wants.
 	firstRequest = time.Minute
-	// reapEvery is how often orphans are looked for that nobody told us about.
-	reapEvery = 10 * time.Second
 )
 
 // A Config says which daemon.
@@ -142,7 +140,7 @@ func (c Config) login(starter *proc.Starter) func(context.Context) ([]string, st
 func (s *server) run(ctx context.Context, d door, starter *proc.Starter) error {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { s.accept(ctx, d, &tasks) })
-	tasks.Go(func() { reap(ctx, starter, s.cfg.Log) })
+	tasks.Go(func() { starter.Mind(ctx, s.cfg.Log) })
 	s.watch(ctx)
 	s.stop()
 	s.runs.Close()
@@ -240,20 +238,4 @@ func (s *server) close() bool {
 	defer s.mu.Unlock()
 	s.closing = n == 0 && s.conns == 0
 	return s.closing
-}
-
-// reap keeps adopted orphans from staying on the process table.
-func reap(ctx context.Context, starter *proc.Starter, log *slog.Logger) {
-	tick := time.NewTicker(reapEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := starter.Reap(); err != nil {
-				log.Error("reap", "error", err)
-			}
-		}
-	}
 }

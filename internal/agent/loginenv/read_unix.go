@@ -39,7 +39,7 @@ func Read(ctx context.Context, self, verb string, run func(*exec.Cmd) error, log
 		cmd.Stdout = out
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal to ask at
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-		cmd.WaitDelay = time.Second // what the profile put into the background may hold stdout
+		cmd.WaitDelay = 300 * time.Millisecond // what the profile put into the background may hold stdout
 		if home, err := os.UserHomeDir(); err == nil {
 			cmd.Dir = home
 		}

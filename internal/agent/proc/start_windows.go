@@ -1,8 +1,10 @@
 package proc
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"sync"
@@ -20,6 +22,9 @@ func NewStarter() (*Starter, error) { return &Starter{}, nil }
 
 // Run runs a command of the caller's own.
 func (*Starter) Run(cmd *exec.Cmd) error { return cmd.Run() }
+
+// Mind has nothing to do, see Reap.
+func (*Starter) Mind(context.Context, *slog.Logger) {}
 
 // Reap has nothing to do: Windows keeps no ended processes.
 func (*Starter) Reap() error { return nil }

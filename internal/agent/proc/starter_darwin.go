@@ -1,6 +1,10 @@
 package proc
 
-import "os/exec"
+import (
+	"context"
+	"log/slog"
+	"os/exec"
+)
 
 // rssUnit is that of ru_maxrss, in bytes.
 const rssUnit = 1
@@ -17,6 +21,9 @@ func (*Starter) ended(*exec.Cmd) {}
 
 // Run runs a command of the caller's own.
 func (*Starter) Run(cmd *exec.Cmd) error { return cmd.Run() }
+
+// Mind has nothing to do, see Reap.
+func (*Starter) Mind(context.Context, *slog.Logger) {}
 
 // Reap has nothing to do: launchd reaps.
 func (*Starter) Reap() error { return nil }

@@ -1,12 +1,16 @@
 package proc
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +56,38 @@ func (s *Starter) Run(cmd *exec.Cmd) error {
 	}
 	defer s.ended(cmd)
 	return cmd.Wait()
+}
+
+// reapPause is the least time between two looks, so that a run with many
+// short-lived orphans does not keep us busy; reapEvery is the most.
+const (
+	reapPause = 50 * time.Millisecond
+	reapEvery = 10 * time.Second
+)
+
+// Mind reaps whenever a child ends, until ctx does.
+func (s *Starter) Mind(ctx context.Context, log *slog.Logger) {
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGCHLD)
+	defer signal.Stop(ended)
+	tick := time.NewTicker(reapEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-ended:
+		}
+		if err := s.Reap(); err != nil {
+			log.Error("reap", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(reapPause):
+		}
+	}
 }
 
 // Reap takes adopted orphans that ended off the process table. When nothing
