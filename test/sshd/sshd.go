@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -270,10 +271,38 @@ func (s *Server) serve(c *net.TCPConn) {
 	})
 }
 
-// end stops everything.
+// end stops everything, also what sessions started and left behind.
 func (s *Server) end() {
 	s.Stop()
 	s.Kill()
 	s.wg.Wait()
+	for _, pid := range withHome(s.tb, s.Home) {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			s.tb.Errorf("sshd: kill: %v", err)
+		}
+	}
 	s.log.Close()
+}
+
+// withHome returns the processes that have this home, as the sessions have;
+// where there is no /proc, none.
+func withHome(tb testing.TB, home string) []int {
+	environs, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		tb.Errorf("sshd: %v", err)
+	}
+	var pids []int
+	for _, name := range environs {
+		b, err := os.ReadFile(name)
+		if err != nil || !strings.Contains("\x00"+string(b), "\x00HOME="+home+"\x00") {
+			continue // ended, or somebody else's
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
+		if err != nil {
+			tb.Errorf("sshd: %v", err)
+			continue
+		}
+		pids = append(pids, pid)
+	}
+	return pids
 }

@@ -24,11 +24,20 @@ type Place struct {
 func Open(name string, config any, place Place) (provider.Provider, error) {
 	switch c := config.(type) {
 	case local.Config:
-		return local.New(name, c, place.State, nil, place.Log)
+		return seam(local.New(name, c, place.State, nil, place.Log))
 	case qemu.Config:
-		return qemu.New(name, c, place.State, place.Log)
+		return seam(qemu.New(name, c, place.State, place.Log))
 	case sshhost.Config:
-		return sshhost.New(name, c, place.Agents, place.Log)
+		return seam(sshhost.New(name, c, place.Agents, place.Log))
 	}
 	return nil, fault.New(fault.Internal, "provider %s: no provider has a configuration of type %T", name, config)
+}
+
+// seam makes the seam's type of a provider, and of none a nil one: a nil
+// pointer in an interface would not be nil.
+func seam[P provider.Provider](p P, err error) (provider.Provider, error) {
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
 }
