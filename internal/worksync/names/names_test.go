@@ -105,3 +105,25 @@ func mountFAT(t *testing.T) string {
 	})
 	return dir
 }
+
+// TestProbeWritesThroughNoLink plants a link where the probe will be.
+func TestProbeWritesThroughNoLink(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "victim"), []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("victim", filepath.Join(dir, ".test-probe")); err != nil {
+		t.Skip(err)
+	}
+	root, err := tree.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if _, err := names.Probe(root, ".test-"); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "victim")); err != nil || string(b) != "precious" {
+		t.Errorf("the victim is %q, %v", b, err)
+	}
+}

@@ -10,16 +10,19 @@ import (
 )
 
 // Probe tries out how dir treats names, by making files whose names begin with
-// prefix, and leaves none behind.
+// prefix, and leaves none behind. If it may not write there, the answer is what
+// is usual on this system.
 func Probe(dir *tree.Folder, prefix string) (Ways, error) {
-	isWindows := runtime.GOOS == "windows" // where Go turns bytes that are not UTF-8 into something else
-	w := Ways{DOS: isWindows, NoModes: isWindows, UTF8Only: isWindows}
+	w := usual()
 	base := prefix + "probe"
-	if err := create(dir, base); err != nil {
-		return w, err
+	err := create(dir, base)
+	if errors.Is(err, fs.ErrPermission) {
+		return w, nil
+	}
+	if err != nil {
+		return w, dir.At("write", base, err)
 	}
 	defer dir.Remove(base) // a leftover is swept with the other temporary files
-	var err error
 	if w.FoldsCase, err = exists(dir, prefix+"PROBE"); err != nil {
 		return w, err
 	}
@@ -32,14 +35,35 @@ func Probe(dir *tree.Folder, prefix string) (Ways, error) {
 		return w, err
 	}
 	// A name that cannot be made is an answer here, whatever the error says.
-	w.UTF8Only = w.UTF8Only || !canMake(dir, prefix+"\xff")
+	w.UTF8Only = isWindows || !canMake(dir, prefix+"\xff")
 	w.DOS = w.DOS || !canMake(dir, prefix+"a?b")
 	w.NoLinks = !canLink(dir, prefix+"link")
 	return w, nil
 }
 
+const isWindows = runtime.GOOS == "windows"
+
+// usual is how the file systems of this system commonly are. Windows does not
+// refuse bytes that are not UTF-8, because Go makes something else of them
+// before it could, nor does it keep modes, whatever a probe says.
+func usual() Ways {
+	isMac := runtime.GOOS == "darwin"
+	return Ways{
+		FoldsCase: isMac || isWindows,
+		FoldsNorm: isMac,
+		UTF8Only:  isMac || isWindows,
+		DOS:       isWindows,
+		NoModes:   isWindows,
+	}
+}
+
+// create makes an empty file. What has its name is a leftover of a probe, or
+// was put there to be written through.
 func create(dir *tree.Folder, name string) error {
-	f, err := dir.Root.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) {
+		return err
+	}
+	f, err := dir.Root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

@@ -17,43 +17,92 @@ type Block struct {
 	Compressed bool
 }
 
-// A Gauge watches the link, and tells whether compressing pays: when blocks
-// wait for the link, and the link is slower than the processor compresses.
+// An Effort is how hard to compress.
+type Effort byte
+
+// The efforts.
+const (
+	Raw Effort = iota
+	Fast
+	Better
+)
+
+// A Gauge watches the link and the processor, and tells whether compressing
+// pays. Both are measured by the clock, because both may be shared: a link that
+// is slow because the processors at its ends are busy must not be given more
+// of their work.
 type Gauge struct {
-	waiting atomic.Int64 // blocks that are made and not yet sent
-	rate    atomic.Int64 // bytes a second while sending, smoothed; 0: not known
+	link  meter             // sending
+	pack  [Better + 1]meter // compressing, by effort
+	count atomic.Int64      // of decisions
 }
 
-// worthwhile is the speed of a link, in bytes a second, below which
-// compressing is worth the processor's time. The fastest level makes some
-// 300 MB/s on one core and halves source code; encryption on the same core
-// makes 350 MB/s, so above this speed both sides are busy enough.
-const worthwhile = 100 << 20
+// meter measures how long a byte takes, over the last blocks.
+type meter struct {
+	mu          sync.Mutex
+	bytes, time float64 // fading sums
+}
 
-// Compress tells what to do with the next block.
-func (g *Gauge) Compress() bool {
-	rate := g.rate.Load()
-	return g.waiting.Load() > 1 && rate > 0 && rate < worthwhile
+// fade is how much of the past still counts after another block. Sums of bytes
+// and of time fade, not their quotient: what a buffer on the way swallows in
+// no time must not pass for speed.
+const fade = 0.9
+
+func (m *meter) add(bytes int, took time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bytes = fade*m.bytes + float64(bytes)
+	m.time = fade*m.time + took.Seconds()
+}
+
+// perByte returns seconds, or unknown if nothing was measured yet.
+func (m *meter) perByte(unknown float64) float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bytes == 0 {
+		return unknown
+	}
+	return m.time / m.bytes
 }
 
 // Sent reports how long the link took for so many bytes.
-func (g *Gauge) Sent(bytes int, took time.Duration) {
-	if bytes < 64<<10 {
-		return // says more about latency than about speed
+func (g *Gauge) Sent(bytes int, took time.Duration) { g.link.add(bytes, took) }
+
+// margin is how many times faster than the link compressing must be: it saves
+// about half of the sending, and reading and encrypting want the processor too.
+const margin = 2
+
+// look is how often a block is compressed only to see what it would cost now.
+const look = 16
+
+// Effort tells what to do with the next block. Costs that were not measured
+// yet are those of one idle core: 300 and 150 MB/s.
+func (g *Gauge) Effort() Effort {
+	link := g.link.perByte(0)
+	fast := g.pack[Fast].perByte(1 / 300e6)
+	switch {
+	case link > margin*max(fast, g.pack[Better].perByte(1/150e6)):
+		return Better
+	case link > margin*fast:
+		return Fast
+	case link > margin/300e6 && g.count.Add(1)%look == 0:
+		return Fast
 	}
-	now := int64(float64(bytes) / max(took.Seconds(), 1e-6))
-	if old := g.rate.Load(); old > 0 {
-		now = (3*old + now) / 4
-	}
-	g.rate.Store(now)
+	return Raw
 }
 
-// encoders are kept for reuse because each holds some hundred kilobytes of tables.
-var encoders = sync.Pool{New: func() any {
+// encoders are kept for reuse because each holds some hundred kilobytes of
+// tables; one pool for each effort but Raw.
+var encoders = [...]sync.Pool{
+	Fast:   {New: func() any { return newEncoder(zstd.SpeedFastest) }},
+	Better: {New: func() any { return newEncoder(zstd.SpeedDefault) }},
+}
+
+func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
 	// The options are constants and valid, so there is no error.
-	e, _ := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(BlockSize))
+	e, _ := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(BlockSize))
 	return e
-}}
+}
 
 // buffers holds those of blocks that were sent.
 var buffers = sync.Pool{New: func() any { return make([]byte, 0, BlockSize) }}
@@ -65,14 +114,22 @@ func recycle(b Block) {
 	}
 }
 
-// finish makes a block of raw bytes, compressed if that saves at least a
-// sixteenth.
-func finish(raw []byte, compress bool) Block {
-	if !compress {
+// finish makes a block of raw bytes, compressed if that pays and saves at least
+// a sixteenth.
+func (g *Gauge) finish(raw []byte) Block {
+	effort := g.Effort()
+	if effort == Raw {
 		return Block{Bytes: raw}
 	}
-	e := encoders.Get().(*zstd.Encoder)
-	defer encoders.Put(e)
+	start := time.Now()
+	b := squeeze(raw, effort)
+	g.pack[effort].add(len(raw), time.Since(start))
+	return b
+}
+
+func squeeze(raw []byte, effort Effort) Block {
+	e := encoders[effort].Get().(*zstd.Encoder)
+	defer encoders[effort].Put(e)
 	small := e.EncodeAll(raw, make([]byte, 0, len(raw)/2))
 	if len(small) > len(raw)-len(raw)/16 {
 		return Block{Bytes: raw}

@@ -21,7 +21,10 @@ func (l *Lister) Flush() error {
 	if len(l.w.buf) == 0 {
 		return nil
 	}
-	block := finish(l.w.buf, len(l.w.buf) > 4096)
+	block := Block{Bytes: l.w.buf}
+	if len(l.w.buf) > 4096 { // else it fits into a packet or three as it is
+		block = squeeze(l.w.buf, Fast)
+	}
 	l.w = writer{}
 	return l.Send(block)
 }

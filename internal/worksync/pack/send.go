@@ -125,7 +125,6 @@ func (p Packer) deliver(ctx context.Context, ordered <-chan *batch, send func(Bl
 			if err := send(block); err != nil {
 				return err
 			}
-			p.Gauge.waiting.Add(-1)
 			p.Gauge.Sent(len(block.Bytes), time.Since(start))
 			recycle(block)
 		}
@@ -210,9 +209,8 @@ func (r *reader) flush() error {
 	if len(r.w.buf) == 0 {
 		return nil
 	}
-	block := finish(r.w.buf, r.Gauge.Compress())
+	block := r.Gauge.finish(r.w.buf)
 	r.w = writer{}
-	r.Gauge.waiting.Add(1)
 	select {
 	case r.batch.blocks <- block:
 		return nil

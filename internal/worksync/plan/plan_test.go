@@ -169,7 +169,7 @@ func TestUnsureNamesWhatMattersOnly(t *testing.T) {
 // same and the baseline that follows is what they are.
 func TestStepsMakeBothSidesEqual(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 20_000 {
+	for range 5_000 {
 		base := randomTree(r, nil)
 		near, far := randomTree(r, base), randomTree(r, base)
 		p := plan.Merge(base, near, far, plan.Options{})

@@ -147,15 +147,18 @@ func TestUnreadableFileThereIsNamed(t *testing.T) {
 	}
 }
 
-func TestUnwritableFolderThere(t *testing.T) {
+func TestFolderThatMayNotBeWrittenThere(t *testing.T) {
 	notRoot(t)
 	p := newPair(t)
 	write(t, p.near, map[string]string{"a": "1"})
 	must(t, os.Chmod(p.far, 0o555))
 	t.Cleanup(func() { os.Chmod(p.far, 0o755) })
-	_, err := p.up()
-	if !fault.Is(err, fault.RemoteFile) {
-		t.Errorf("got %v, want a fault of kind RemoteFile", err)
+	p.mustUp() // it is ours, so it is made writable for a while
+	p.wantEqual()
+	fi, err := os.Stat(p.far)
+	must(t, err)
+	if fi.Mode().Perm() != 0o555 {
+		t.Errorf("mode %o afterwards, want 555", fi.Mode().Perm())
 	}
 }
 

@@ -303,12 +303,15 @@ type receiver struct {
 	settles map[string]bool // the steps after which both sides agree
 	removed []string        // to be forgotten, unless they could not go
 	count   int
+	text    int // bytes of paths
 }
 
 func (r *receiver) record(rec pack.Record) error {
 	if rec.Kind != pack.Piece {
-		if r.count++; r.count > 3*tree.MaxEntries {
-			return fault.New(fault.Protocol, "sync: more than %d steps", 3*tree.MaxEntries)
+		r.count++
+		r.text += len(rec.Path) + len(rec.Entry.Target)
+		if r.count > 3*tree.MaxEntries || r.text > 3*maxListText {
+			return fault.New(fault.Protocol, "sync: more than %d steps or %d bytes of names", 3*tree.MaxEntries, 3*maxListText)
 		}
 	}
 	if r.count%256 == 1 {

@@ -26,6 +26,8 @@ type ClientConfig struct {
 	StateDir string   // the near side's baseline of this folder on this machine; made if it is missing
 	Exclude  []string // gitignore patterns; those of the root's ignore file come before them
 	TempTag  string   // marks temporary files in Root, see CleanTemp
+	// Progress is called for every file and piece of one, from one goroutine at
+	// a time; it should return at once.
 	Progress func(Progress)
 	Log      *slog.Logger
 }
@@ -147,6 +149,13 @@ func (x *exchange) patterns() ([]string, *ignore.Matcher, error) {
 	m, err := ignore.Parse(patterns)
 	if err != nil {
 		return nil, nil, fault.New(fault.Usage, "%w", err)
+	}
+	size := 0
+	for _, p := range patterns {
+		size += len(p) + 8
+	}
+	if size > wire.MaxFrame-1024 {
+		return nil, nil, fault.New(fault.Usage, "exclude patterns of %d bytes, want less than 1 MiB", size)
 	}
 	return patterns, m, nil
 }

@@ -96,7 +96,7 @@ func (x *exchange) learn(ctx context.Context, paths []string) error {
 	var places []uint32
 	var asked []string
 	for _, path := range paths {
-		i, _ := find2(x.far, path)
+		i, _ := findEntry(x.far, path)
 		if place, ok := x.places[path]; ok && !x.far[i].Digest.Known() {
 			places, asked = append(places, place), append(asked, path)
 		}
@@ -113,12 +113,15 @@ func (x *exchange) learn(ctx context.Context, paths []string) error {
 				return fault.New(fault.Protocol, "sync: digest of %q, which was not asked for", r.Path)
 			}
 			asked = asked[1:]
-			i, _ := find2(x.far, r.Path)
+			i, _ := findEntry(x.far, r.Path)
 			x.far[i] = r.Entry
 			return nil
 		})
-		if err != nil {
+		switch {
+		case err != nil && isBroken(err):
 			return err
+		case err != nil: // the far side could not read one of its files
+			return x.giveUp(err)
 		}
 		if len(asked) > 0 {
 			return fault.New(fault.Protocol, "sync: %d digests missing", len(asked))
@@ -130,8 +133,8 @@ func (x *exchange) learn(ctx context.Context, paths []string) error {
 	return nil
 }
 
-// find2 finds an entry by path.
-func find2(list []tree.Entry, path string) (int, bool) {
+// findEntry finds an entry by path.
+func findEntry(list []tree.Entry, path string) (int, bool) {
 	lo, hi := 0, len(list)
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)

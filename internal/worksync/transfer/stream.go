@@ -12,6 +12,7 @@ import (
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/worksync/pack"
+	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
 // link is a connection with what a sync does on it.
@@ -133,7 +134,7 @@ func (l *link) closeStream(group *errgroup.Group, last end, answer *result) erro
 
 // recvResult reads a result, which may come in parts.
 func (l *link) recvResult(to *result) error {
-	for {
+	for text := 0; ; {
 		var part result
 		if err := l.recvAs(typeResult, "a result", &part); err != nil {
 			return err
@@ -141,7 +142,10 @@ func (l *link) recvResult(to *result) error {
 		to.Fault = part.Fault
 		to.Kept = append(to.Kept, part.Kept...)
 		to.Warnings = append(to.Warnings, part.Warnings...)
-		if len(to.Kept) > maxKept || len(to.Warnings) > 2*maxWarnings {
+		for _, path := range part.Kept {
+			text += len(path)
+		}
+		if text > maxListText || len(to.Kept) > tree.MaxEntries || len(to.Warnings) > 2*maxWarnings {
 			return fault.New(fault.Protocol, "sync: result of %d folders and %d warnings", len(to.Kept), len(to.Warnings))
 		}
 		if !part.More {
@@ -149,8 +153,6 @@ func (l *link) recvResult(to *result) error {
 		}
 	}
 }
-
-const maxKept = 1 << 20
 
 // sendResult answers a stream.
 func (l *link) sendResult(r result) error {

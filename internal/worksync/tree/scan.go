@@ -158,6 +158,9 @@ func (w *walk) nodes(at *lazyFolder, infos []fs.FileInfo) (nodes []found, holds 
 			holds = true
 			continue
 		}
+		if len(path) > MaxPath {
+			return nil, false, pathError("look at", path, fmt.Errorf("path of %d bytes, want at most %d", len(path), MaxPath))
+		}
 		e, err := entryOf(at, path, fi)
 		if err != nil {
 			return nil, false, err
