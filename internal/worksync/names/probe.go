@@ -60,7 +60,7 @@ func usual() Ways {
 // create makes an empty file. What has its name is a leftover of a probe, or
 // was put there to be written through.
 func create(dir *tree.Folder, name string) error {
-	if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) {
+	if err := dir.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	f, err := dir.Root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
