@@ -124,21 +124,50 @@ func (p *pair) cutUntilThrough(r *rand.Rand, op func(*transfer.Session, context.
 	noTemp(p.t, p.near, p.far)
 }
 
+// TestCancelEndsPromptly cancels before anything has happened, and in the
+// middle, both ways.
 func TestCancelEndsPromptly(t *testing.T) {
 	noGoroutines(t)
-	p := newPair(t)
-	write(t, p.near, map[string]string{"big": strings.Repeat("x", 50<<20)})
-	err := p.session(nil, func(ctx context.Context, s *transfer.Session) error {
-		ctx, cancel := context.WithCancel(ctx)
-		cancel()
-		_, err := s.Up(ctx)
-		return err
-	})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want cancelled", err)
+	for _, after := range []int64{-1, 5 << 20} {
+		p := newPair(t)
+		p.mustUp()
+		cancelled := func(from string, op func(*transfer.Session, context.Context) (transfer.Report, error)) {
+			t.Helper()
+			for i := range 20 {
+				write(t, from, map[string]string{fmt.Sprint("f", i): strings.Repeat(fmt.Sprint(i), 1<<20)})
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if after < 0 {
+				cancel()
+			}
+			p.progress = func(now transfer.Progress) {
+				if now.Bytes > after {
+					cancel()
+				}
+			}
+			err := p.session(nil, func(_ context.Context, s *transfer.Session) error {
+				_, err := op(s, ctx)
+				return err
+			})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("after %d bytes: got %v, want cancelled", after, err)
+			}
+			noTemp(t, p.near)
+			p.progress = nil
+		}
+		cancelled(p.near, (*transfer.Session).Up)
+		p.mustUp()
+		p.wantEqual()
+		for i := range 20 {
+			remove(t, p.far, fmt.Sprint("f", i))
+		}
+		p.mustBack()
+		cancelled(p.far, (*transfer.Session).Back)
+		p.mustBack()
+		p.wantEqual()
+		noTemp(t, p.near, p.far)
 	}
-	p.mustUp()
-	p.wantEqual()
 }
 
 func TestSessionGoesOnAfterAFault(t *testing.T) {

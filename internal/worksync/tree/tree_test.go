@@ -87,8 +87,11 @@ func TestUnchangedFilesAreKnownByTheirStamps(t *testing.T) {
 
 	must(t, os.WriteFile(path, []byte("two"), 0o644))
 	must(t, os.Chtimes(path, time.Time{}, old))
+	if runtime.GOOS == "windows" {
+		return // there only size and time can tell, see stamp_windows.go
+	}
 	nodes, doubtful = tree.Against(base, scan(t, root))
-	if runtime.GOOS != "windows" && !slices.Equal(doubtful, []int{0}) {
+	if !slices.Equal(doubtful, []int{0}) {
 		t.Errorf("changed at the same size and time, but doubtful are %v", doubtful)
 	}
 	must(t, tree.Sum(t.Context(), root, nodes, doubtful, 1))
