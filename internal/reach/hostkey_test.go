@@ -37,6 +37,7 @@ func TestHostKeys(t *testing.T) {
 		{name: "the pinned key", server: plain, pinned: []string{ed.Line()}},
 		{name: "a pinned key that is not the server's favourite", server: plain, pinned: []string{rsa.Line()}},
 		{name: "a pinned key with a comment, and another one", server: plain, pinned: []string{stranger.Line(), ed.Line() + " root@mac"}},
+		{name: "a pinned key as ssh-keyscan prints it", server: plain, pinned: []string{"[127.0.0.1]:2222 " + ed.Line()}},
 		{name: "another key than the pinned one", server: plain, pinned: []string{stranger.Line()},
 			kind: fault.HostKey, says: []string{ed.Fingerprint(), stranger.Fingerprint(), "was pinned"}, remedy: []string{"Nothing was sent", "rebuilt", ed.Line()}},
 		{name: "a pinned key of a type that the server has not", server: plain, pinned: []string{sshd.NewKey(t, "ecdsa").Line()},

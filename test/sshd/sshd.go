@@ -228,7 +228,9 @@ func (s *Server) listen(address string) {
 	s.mu.Lock()
 	s.ln = ln
 	s.mu.Unlock()
-	s.Port = ln.Addr().(*net.TCPAddr).Port
+	if s.Port == 0 { // it stays the same over restarts
+		s.Port = ln.Addr().(*net.TCPAddr).Port
+	}
 	s.wg.Go(func() {
 		for {
 			c, err := ln.Accept()
