@@ -15,6 +15,7 @@ import (
 type Block struct {
 	Bytes      []byte
 	Compressed bool
+	Content    int64 // bytes of files in it, before compression
 }
 
 // An Effort is how hard to compress.

@@ -57,8 +57,9 @@ const maxInline = 128 << 10
 
 // writer fills one block.
 type writer struct {
-	buf []byte
-	enc tree.Encoder
+	buf     []byte
+	enc     tree.Encoder
+	content int64
 }
 
 func (w *writer) room() int { return BlockSize - len(w.buf) - overhead }
@@ -79,6 +80,7 @@ func (w *writer) put(r *Record) {
 	case Write, Piece:
 		w.buf = binary.AppendUvarint(w.buf, uint64(len(r.Content)))
 		w.buf = append(w.buf, r.Content...)
+		w.content += int64(len(r.Content))
 	}
 }
 

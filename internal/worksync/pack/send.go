@@ -28,6 +28,8 @@ type Packer struct {
 	// Read is told of each file when it has been read and before it is sent:
 	// its entry with digest and its stamp. Called from one goroutine at a time.
 	Read func(item Item)
+	// Sent is told how many bytes of files have left; may be nil.
+	Sent func(content int64)
 }
 
 // batch is the unit of reading: the items of about one block, or one large file.
@@ -127,6 +129,9 @@ func (p Packer) deliver(ctx context.Context, ordered <-chan *batch, send func(Bl
 			}
 			p.Gauge.Sent(len(block.Bytes), time.Since(start))
 			recycle(block)
+			if p.Sent != nil {
+				p.Sent(block.Content)
+			}
 		}
 		if b.err != nil {
 			return b.err
@@ -210,6 +215,7 @@ func (r *reader) flush() error {
 		return nil
 	}
 	block := r.Gauge.finish(r.w.buf)
+	block.Content = r.w.content
 	r.w = writer{}
 	select {
 	case r.batch.blocks <- block:

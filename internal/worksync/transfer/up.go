@@ -169,8 +169,9 @@ func (x *exchange) pushItems(ctx context.Context, d *delta, removed []string, ne
 				d.set[it.Node.Path] = it.Node
 			}
 			p.Files++
-			p.Bytes += it.Node.Size
 		})
+	}, Sent: func(content int64) {
+		x.advance(func(p *Progress) { p.Bytes += content })
 	}}
 	id := baseline.NewID()
 	answer, err := x.sendStream(ctx, id[:], here.fault, func(ctx context.Context, send func(pack.Block) error) error {
