@@ -17,7 +17,7 @@ import (
 
 // limit is how long all scripts together may take: a script that hangs shows
 // where, which the limit of go test itself does not.
-const limit = 10 * time.Minute
+const limit = 15 * time.Minute
 
 // bin is the folder with the program and its agents.
 var bin string

@@ -18,8 +18,9 @@ import (
 	"outrigger.dev/outrigger/test/sshd"
 )
 
-// patience is how long a script waits for what must happen; a passing one never gets there.
-const patience = 60 * time.Second
+// patience is how long a script waits for what must happen. A passing one never
+// gets there, also where a virtual machine boots beside ten other tests.
+const patience = 3 * time.Minute
 
 // A story is the state of one script.
 type story struct {

@@ -128,10 +128,14 @@ func (s *summary) endTest(e event) {
 			s.at(e.Package, p).failed = true
 		}
 		s.at(e.Package, "").failed = true
-		if !st.failed { // else a subtest was counted already
-			s.failed++
+		if st.failed { // a subtest was counted and shown already; what the parent said itself counts too
+			if own := said(st.output); len(own) > 0 {
+				s.show(e.Package, e.Test, own)
+			}
+			break
 		}
-		s.show(e.Package, e.Test, st)
+		s.failed++
+		s.show(e.Package, e.Test, said(st.output))
 	case st.children: // its subtests were counted
 	case e.Action == "skip":
 		s.skipped++
@@ -156,7 +160,7 @@ func (s *summary) endPackage(e event) {
 		if st := s.tests[e.Package][name]; name != "" && !st.ended && !st.children {
 			s.failed++
 			p.failed = true
-			s.show(e.Package, name, st)
+			s.show(e.Package, name, said(st.output))
 		}
 	}
 	if !p.failed {
@@ -167,8 +171,16 @@ func (s *summary) endPackage(e event) {
 	fmt.Fprint(s.out, indent(lines))
 }
 
-func (s *summary) show(pkg, test string, st *state) {
-	fmt.Fprintf(s.out, "FAIL  %s %s\n%s", pkg, test, indent(st.output))
+func (s *summary) show(pkg, test string, output []string) {
+	fmt.Fprintf(s.out, "FAIL  %s %s\n%s", pkg, test, indent(output))
+}
+
+// said leaves out the frames that the test runner puts around a test's output.
+func said(output []string) []string {
+	return slices.DeleteFunc(slices.Clone(output), func(l string) bool {
+		l = strings.TrimSpace(l)
+		return strings.HasPrefix(l, "=== ") || strings.HasPrefix(l, "--- ")
+	})
 }
 
 // refuseSkips turns each skip that allowed does not name into a failure.
@@ -194,9 +206,8 @@ func (s *summary) printSkips() {
 
 // skipReason finds what t.Skip said: the last line that is not a frame of the runner.
 func skipReason(output []string) string {
-	for _, l := range slices.Backward(output) {
-		l = strings.TrimSpace(l)
-		if l == "" || strings.HasPrefix(l, "--- ") || strings.HasPrefix(l, "=== ") {
+	for _, l := range slices.Backward(said(output)) {
+		if l = strings.TrimSpace(l); l == "" {
 			continue
 		}
 		if _, text, ok := strings.Cut(l, ".go:"); ok {
