@@ -191,7 +191,7 @@ func (h *host) stop() {
 // await polls for a fact.
 func (h *host) await(what string, fact func() bool) {
 	h.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !fact(); {
+	for deadline := time.Now().Add(time.Minute); !fact(); {
 		if time.Now().After(deadline) {
 			// Not fatal: many who wait are not the test's own goroutine.
 			h.t.Errorf("waited in vain for %s; processes: %v", what, h.processes())
