@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,8 +15,18 @@ var phases = []struct{ key, title string }{
 }
 
 func (b *bench) header() string {
-	return fmt.Sprintf("%s, %s/%s, %d processors, data sets at %g of their size, medians of %d; seconds of wall time.\n",
-		time.Now().UTC().Format("2006-01-02"), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), b.scale, b.n)
+	return fmt.Sprintf("%s, %s/%s, %d processors, load average %s before it began; data sets at %g of their size, medians of %d, seconds of wall time.\n",
+		time.Now().UTC().Format("2006-01-02"), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), load(), b.scale, b.n)
+}
+
+// load tells how busy the computer is, since nobody else's numbers mean anything without it.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	now, _, _ := strings.Cut(string(text), " ")
+	return now
 }
 
 // median returns the middle of what was measured.
