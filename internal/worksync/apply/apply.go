@@ -56,7 +56,7 @@ type Applier struct {
 	cfg    Config
 	cursor *tree.Cursor
 	group  *errgroup.Group
-	ctx    context.Context // of the workers; ends with the first error
+	ended  <-chan struct{} // closed with the first error of a worker
 	jobs   chan job
 	serial atomic.Int64 // numbers temporary names
 
@@ -77,9 +77,10 @@ type Applier struct {
 func New(ctx context.Context, cfg Config) *Applier {
 	jobs := make(chan job, 4*cfg.Workers)
 	a := &Applier{cfg: cfg, cursor: tree.NewCursor(cfg.Root), jobs: jobs, gone: map[string]bool{}, kept: map[string]bool{}, late: map[string]fs.FileMode{}}
-	a.group, a.ctx = errgroup.WithContext(ctx)
+	a.group, ctx = errgroup.WithContext(ctx)
+	a.ended = ctx.Done()
 	for range cfg.Workers {
-		a.group.Go(func() error { return a.work(jobs) })
+		a.group.Go(func() error { return a.work(ctx, jobs) })
 	}
 	return a
 }
@@ -138,10 +139,12 @@ func (a *Applier) stop() error {
 
 // failed returns the error that ended the workers, if one did.
 func (a *Applier) failed() error {
-	if a.ctx.Err() == nil {
+	select {
+	case <-a.ended:
+		return a.stop()
+	default:
 		return nil
 	}
-	return a.stop()
 }
 
 // setLate sets the modes that waited, contents before their folders.

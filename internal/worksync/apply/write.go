@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,12 +32,12 @@ func (a *Applier) Write(e tree.Entry, content []byte) error {
 	select {
 	case a.jobs <- job{e, a.expected(e.Path), content}:
 		return nil
-	case <-a.ctx.Done():
+	case <-a.ended:
 		return a.failed()
 	}
 }
 
-func (a *Applier) work(jobs <-chan job) error {
+func (a *Applier) work(ctx context.Context, jobs <-chan job) error {
 	cursor := tree.NewCursor(a.cfg.Root)
 	defer cursor.Close()
 	for {
@@ -48,8 +49,8 @@ func (a *Applier) work(jobs <-chan job) error {
 			if err := a.writeSmall(cursor, j); err != nil {
 				return err
 			}
-		case <-a.ctx.Done():
-			return a.ctx.Err()
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

@@ -126,7 +126,7 @@ func (m *Matcher) Excluded(path string, isDir bool) bool {
 	if m == nil || len(m.rules) == 0 {
 		return false
 	}
-	for i := 0; i < len(path); i++ {
+	for i := range len(path) {
 		if path[i] == '/' && m.Match(path[:i], true) {
 			return true
 		}

@@ -2,6 +2,7 @@ package ignore_test
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -104,7 +105,7 @@ func git(t *testing.T, dir string, stdin []byte, args ...string) string {
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
 	cmd.Stdin = bytes.NewReader(stdin)
 	out, err := cmd.Output()
-	if ee, ok := err.(*exec.ExitError); ok && ee.ExitCode() == 1 {
+	if ee, ok := errors.AsType[*exec.ExitError](err); ok && ee.ExitCode() == 1 {
 		err = nil // check-ignore: none of the paths is ignored
 	}
 	if err != nil {

@@ -1,7 +1,6 @@
 package names_test
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,7 +94,7 @@ func mountFAT(t *testing.T) string {
 		{"mount", "-o", "loop,utf8", image, dir},
 	} {
 		if out, err := exec.Command(cmd[0], cmd[1:]...).CombinedOutput(); err != nil {
-			t.Skip(fmt.Sprintf("no FAT file system to be had: %v: %v %s", cmd, err, out))
+			t.Skipf("no FAT file system to be had: %v: %v %s", cmd, err, out)
 		}
 	}
 	t.Cleanup(func() {

@@ -22,7 +22,7 @@ func Probe(dir *tree.Folder, prefix string) (Ways, error) {
 	if err != nil {
 		return w, dir.At("write", base, err)
 	}
-	defer dir.Remove(base) // a leftover is swept with the other temporary files
+	defer func() { _ = dir.Remove(base) }() // a leftover is swept with the other temporary files
 	if w.FoldsCase, err = exists(dir, prefix+"PROBE"); err != nil {
 		return w, err
 	}
@@ -98,7 +98,7 @@ func folds(dir *tree.Folder, made, looked string) (bool, error) {
 	if err := create(dir, made); err != nil {
 		return false, nil // names of that kind do not exist there
 	}
-	defer dir.Remove(made)
+	defer func() { _ = dir.Remove(made) }() // likewise
 	return exists(dir, looked)
 }
 

@@ -144,13 +144,13 @@ func (p Packer) deliver(ctx context.Context, ordered <-chan *batch, send func(Bl
 }
 
 func (p Packer) reader(ctx context.Context, work <-chan *batch) error {
-	r := &reader{Packer: p, ctx: ctx, cursor: tree.NewCursor(p.Root)}
+	r := &reader{Packer: p, cursor: tree.NewCursor(p.Root)}
 	defer r.cursor.Close()
 	for b := range work {
 		r.batch, r.w = b, writer{}
-		err := r.run()
+		err := r.run(ctx)
 		if err == nil {
-			err = r.flush()
+			err = r.flush(ctx)
 		}
 		// deliver returns the error when it comes to this batch, so that what
 		// was read before it still leaves and the first error in order counts.
@@ -163,30 +163,29 @@ func (p Packer) reader(ctx context.Context, work <-chan *batch) error {
 // reader turns batches into blocks.
 type reader struct {
 	Packer
-	ctx    context.Context // of the one call of Pack
 	cursor *tree.Cursor
 	batch  *batch
 	w      writer
 	space  []byte
 }
 
-func (r *reader) run() error {
+func (r *reader) run(ctx context.Context) error {
 	for i := range r.batch.items {
 		it := &r.batch.items[i]
-		if err := r.ctx.Err(); err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 		switch {
 		case it.Kind == Write && r.batch.big:
-			if err := r.big(it); err != nil {
+			if err := r.big(ctx, it); err != nil {
 				return err
 			}
 		case it.Kind == Write:
-			if err := r.small(it); err != nil {
+			if err := r.small(ctx, it); err != nil {
 				return err
 			}
 		default:
-			if err := r.put(&Record{Kind: it.Kind, Settles: it.Settles, Path: it.Node.Path, Entry: it.Node.Entry}); err != nil {
+			if err := r.put(ctx, &Record{Kind: it.Kind, Settles: it.Settles, Path: it.Node.Path, Entry: it.Node.Entry}); err != nil {
 				return err
 			}
 		}
@@ -194,9 +193,9 @@ func (r *reader) run() error {
 	return nil
 }
 
-func (r *reader) put(rec *Record) error {
+func (r *reader) put(ctx context.Context, rec *Record) error {
 	if len(rec.Content) > r.w.room() {
-		if err := r.flush(); err != nil {
+		if err := r.flush(ctx); err != nil {
 			return err
 		}
 	}
@@ -205,12 +204,12 @@ func (r *reader) put(rec *Record) error {
 	}
 	r.w.put(rec)
 	if r.w.room() <= 0 {
-		return r.flush()
+		return r.flush(ctx)
 	}
 	return nil
 }
 
-func (r *reader) flush() error {
+func (r *reader) flush(ctx context.Context) error {
 	if len(r.w.buf) == 0 {
 		return nil
 	}
@@ -220,15 +219,15 @@ func (r *reader) flush() error {
 	select {
 	case r.batch.blocks <- block:
 		return nil
-	case <-r.ctx.Done():
-		return r.ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
 // errGrew is a small file that became a large one since the scan.
 var errGrew = errors.New("file grew")
 
-func (r *reader) small(it *Item) error {
+func (r *reader) small(ctx context.Context, it *Item) error {
 	at, err := r.cursor.Folder(tree.Parent(it.Node.Path))
 	if err != nil {
 		return err
@@ -245,7 +244,7 @@ func (r *reader) small(it *Item) error {
 		return err
 	})
 	if errors.Is(err, errGrew) {
-		return r.big(it)
+		return r.big(ctx, it)
 	}
 	if err != nil {
 		return err
@@ -253,13 +252,13 @@ func (r *reader) small(it *Item) error {
 	it.Node.Stamp = stamp
 	it.Node.Digest = blake3.Sum256(r.space)
 	r.batch.read = append(r.batch.read, *it)
-	return r.put(&Record{Kind: Write, Settles: it.Settles, Entry: it.Node.Entry, Content: r.space})
+	return r.put(ctx, &Record{Kind: Write, Settles: it.Settles, Entry: it.Node.Entry, Content: r.space})
 }
 
 // pieceSize fills a block but for the record's head.
 const pieceSize = BlockSize - 2*overhead
 
-func (r *reader) big(it *Item) error {
+func (r *reader) big(ctx context.Context, it *Item) error {
 	at, err := r.cursor.Folder(tree.Parent(it.Node.Path))
 	if err != nil {
 		return err
@@ -271,7 +270,7 @@ func (r *reader) big(it *Item) error {
 	began := false
 	stamp, err := tree.Read(at, &it.Node, func(body io.Reader) error {
 		if began {
-			if err := r.put(&Record{Kind: Drop}); err != nil {
+			if err := r.put(ctx, &Record{Kind: Drop}); err != nil {
 				return err
 			}
 		}
@@ -279,10 +278,10 @@ func (r *reader) big(it *Item) error {
 		h.Reset()
 		begin := it.Node.Entry
 		begin.Digest = tree.Digest{}
-		if err := r.put(&Record{Kind: Begin, Entry: begin}); err != nil {
+		if err := r.put(ctx, &Record{Kind: Begin, Entry: begin}); err != nil {
 			return err
 		}
-		return r.pieces(body, h)
+		return r.pieces(ctx, body, h)
 	})
 	if err != nil {
 		return err
@@ -290,15 +289,15 @@ func (r *reader) big(it *Item) error {
 	it.Node.Stamp = stamp
 	h.Sum(it.Node.Digest[:0])
 	r.batch.read = append(r.batch.read, *it)
-	return r.put(&Record{Kind: End, Settles: it.Settles, Entry: it.Node.Entry})
+	return r.put(ctx, &Record{Kind: End, Settles: it.Settles, Entry: it.Node.Entry})
 }
 
-func (r *reader) pieces(body io.Reader, h *blake3.Hasher) error {
+func (r *reader) pieces(ctx context.Context, body io.Reader, h *blake3.Hasher) error {
 	for {
 		n, err := io.ReadFull(body, r.space[:pieceSize])
 		if n > 0 {
 			_, _ = h.Write(r.space[:n]) // a hash never fails
-			if err := r.put(&Record{Kind: Piece, Content: r.space[:n]}); err != nil {
+			if err := r.put(ctx, &Record{Kind: Piece, Content: r.space[:n]}); err != nil {
 				return err
 			}
 		}

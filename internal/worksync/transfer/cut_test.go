@@ -181,7 +181,7 @@ func TestSessionGoesOnAfterAFault(t *testing.T) {
 		write(t, p.near, map[string]string{"a": "near"})
 		write(t, p.far, map[string]string{"a": "far!"})
 		if _, err := s.Up(ctx); !fault.Is(err, fault.Conflict) {
-			return fmt.Errorf("got %v, want a conflict", err)
+			return fmt.Errorf("want a conflict, got: %w", err)
 		}
 		write(t, p.near, map[string]string{"a": "far!"})
 		if _, err := s.Up(ctx); err != nil {

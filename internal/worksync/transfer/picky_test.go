@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -69,7 +70,7 @@ func TestNamesThatCannotBeHeldStopASyncBeforeItMovesAnything(t *testing.T) {
 				}
 				return
 			}
-			f, ok := err.(*fault.Error)
+			f, ok := errors.AsType[*fault.Error](err)
 			if !ok || f.Kind != fault.BadName {
 				t.Fatalf("got %v, want a fault of kind BadName", err)
 			}

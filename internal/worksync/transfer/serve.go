@@ -246,17 +246,12 @@ func (o *operation) sendContents(ctx context.Context, places []uint32) error {
 			*n = it.Node
 		}
 	}}
-	i := 0
-	next := func(context.Context) (pack.Item, bool, error) {
-		if i == len(places) {
-			return pack.Item{}, false, nil
-		}
-		n := o.nodes[o.listed[places[i]]]
-		i++
-		return pack.Item{Kind: pack.Write, Node: n}, true, nil
+	items := make([]pack.Item, 0, len(places))
+	for _, place := range places {
+		items = append(items, pack.Item{Kind: pack.Write, Node: o.nodes[o.listed[place]]})
 	}
 	_, err := o.sendStream(ctx, nil, there.fault, func(ctx context.Context, send func(pack.Block) error) error {
-		return p.Pack(ctx, next, send)
+		return p.Pack(ctx, fromSlice(items), send)
 	})
 	if fault.Is(err, fault.Unreachable) || fault.Is(err, fault.Protocol) || ctx.Err() != nil {
 		return err

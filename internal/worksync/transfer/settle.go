@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"runtime"
+	"slices"
 	"strings"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -96,7 +97,7 @@ func (x *exchange) learn(ctx context.Context, paths []string) error {
 	var places []uint32
 	var asked []string
 	for _, path := range paths {
-		i, _ := findEntry(x.far, path)
+		i := findEntry(x.far, path)
 		if place, ok := x.places[path]; ok && !x.far[i].Digest.Known() {
 			places, asked = append(places, place), append(asked, path)
 		}
@@ -113,7 +114,7 @@ func (x *exchange) learn(ctx context.Context, paths []string) error {
 				return fault.New(fault.Protocol, "sync: digest of %q, which was not asked for", r.Path)
 			}
 			asked = asked[1:]
-			i, _ := findEntry(x.far, r.Path)
+			i := findEntry(x.far, r.Path)
 			x.far[i] = r.Entry
 			return nil
 		})
@@ -133,21 +134,10 @@ func (x *exchange) learn(ctx context.Context, paths []string) error {
 	return nil
 }
 
-// findEntry finds an entry by path.
-func findEntry(list []tree.Entry, path string) (int, bool) {
-	lo, hi := 0, len(list)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		switch c := tree.Compare(list[mid].Path, path); {
-		case c == 0:
-			return mid, true
-		case c < 0:
-			lo = mid + 1
-		default:
-			hi = mid
-		}
-	}
-	return lo, false
+// findEntry returns where path stands in a list that has it.
+func findEntry(list []tree.Entry, path string) int {
+	i, _ := slices.BinarySearchFunc(list, path, func(e tree.Entry, path string) int { return tree.Compare(e.Path, path) })
+	return i
 }
 
 // checkNames makes sure that a side can hold the names it will have: have, less

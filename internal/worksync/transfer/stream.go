@@ -102,7 +102,7 @@ func (l *link) sendStream(ctx context.Context, commit []byte, words func(error) 
 		return err
 	})
 	err := words(produce(making, l.sendBlock))
-	if err != nil && context.Cause(making) == errAnswered {
+	if err != nil && errors.Is(context.Cause(making), errAnswered) {
 		// Whatever err was, it followed from the answer.
 		if err := l.closeStream(&group, end{Fault: &wire.Fault{Kind: fault.Interrupted, Text: "sync: stopped"}}, &answer); err != nil {
 			return answer, err

@@ -1,6 +1,7 @@
 package transfer_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -219,6 +220,6 @@ func contents(t testing.TB, root string) map[string]string {
 }
 
 func asFault(err error) *fault.Error {
-	f, _ := err.(*fault.Error)
+	f, _ := errors.AsType[*fault.Error](err)
 	return f
 }

@@ -1,5 +1,7 @@
 package tree
 
+import "slices"
+
 // Against words a fresh scan in terms of the baseline: what is as it was
 // becomes the baseline's entry. Both lists are in walk order. The second
 // result lists the files whose stamps leave open whether their content
@@ -74,17 +76,5 @@ func Settle(base Node, n *Node) {
 
 // Find returns the node at path in a list in walk order.
 func Find(nodes []Node, path string) (int, bool) {
-	lo, hi := 0, len(nodes)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		switch c := Compare(nodes[mid].Path, path); {
-		case c == 0:
-			return mid, true
-		case c < 0:
-			lo = mid + 1
-		default:
-			hi = mid
-		}
-	}
-	return lo, false
+	return slices.BinarySearchFunc(nodes, path, func(n Node, path string) int { return Compare(n.Path, path) })
 }

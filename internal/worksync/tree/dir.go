@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -173,10 +174,9 @@ func (d *Folder) errorAt(op, name string, err error) error {
 
 // pathError names the path from the root, where os.Root names only a part.
 func pathError(op, path string, err error) error {
-	switch e := err.(type) {
-	case *fs.PathError:
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		err = e.Err
-	case *os.LinkError:
+	} else if e, ok := errors.AsType[*os.LinkError](err); ok {
 		err = e.Err
 	}
 	if path == "" {

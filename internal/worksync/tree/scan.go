@@ -32,13 +32,13 @@ func (s Scanner) Scan(ctx context.Context, root *Folder, visit func(Node) error)
 	if err != nil {
 		return err
 	}
-	w := &walk{Scanner: s, ctx: ctx, visit: visit}
+	w := &walk{Scanner: s, visit: visit}
 	top := &lazyFolder{opened: root}
 	nodes, _, err := w.nodes(top, infos)
 	if err != nil {
 		return err
 	}
-	return w.walk(top, nodes)
+	return w.walk(ctx, top, nodes)
 }
 
 // All scans and returns the whole list.
@@ -53,7 +53,6 @@ func (s Scanner) All(ctx context.Context, root *Folder) ([]Node, error) {
 
 type walk struct {
 	Scanner
-	ctx   context.Context // of the one call of Scan that this walk is
 	visit func(Node) error
 	count int
 }
@@ -66,8 +65,8 @@ type found struct {
 
 // walk visits what is in a folder, which has been listed already, because a
 // folder's own node depends on what is in it.
-func (w *walk) walk(at *lazyFolder, nodes []found) error {
-	if err := w.ctx.Err(); err != nil {
+func (w *walk) walk(ctx context.Context, at *lazyFolder, nodes []found) error {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
 	for _, n := range nodes {
@@ -84,14 +83,14 @@ func (w *walk) walk(at *lazyFolder, nodes []found) error {
 		if err != nil {
 			return err
 		}
-		if err := w.enter(dir, n); err != nil {
+		if err := w.enter(ctx, dir, n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *walk) enter(at *Folder, n found) error {
+func (w *walk) enter(ctx context.Context, at *Folder, n found) error {
 	infos, err := at.listSub(n.info)
 	if err != nil {
 		return err
@@ -106,7 +105,7 @@ func (w *walk) enter(at *Folder, n found) error {
 	if err := w.visit(n.Node); err != nil {
 		return err
 	}
-	return w.walk(sub, below)
+	return w.walk(ctx, sub, below)
 }
 
 // lazyFolder is a folder that is opened when something in it needs it to be.
