@@ -1,6 +1,7 @@
 package qemu_test
 
 import (
+	"context"
 	"errors"
 	"os/exec"
 	"path/filepath"
@@ -155,5 +156,24 @@ func TestBuildAgain(t *testing.T) {
 		if _, err := p.BuildImage(t.Context(), provider.BuildSpec{Packages: []string{bad}}); !fault.Is(err, fault.Usage) {
 			t.Errorf("package %q: %v, want Usage", bad, err)
 		}
+	}
+}
+
+// TestBuildCancelled gives up while packages are installed.
+func TestBuildCancelled(t *testing.T) {
+	state := qemutest.State(t)
+	p := qemutest.Open(t, state, qemu.Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err := p.BuildImage(ctx, provider.BuildSpec{Name: "other", Packages: []string{"file"}, Progress: func(stage string, _ time.Duration) {
+		if strings.HasPrefix(stage, "extracting") {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want that it was cancelled", err)
+	}
+	if l := left(t, state); len(l) > 0 {
+		t.Errorf("left over: %q", l)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -324,8 +325,11 @@ func TestDeleteWhileMade(t *testing.T) {
 		_, err := p.Create(t.Context(), machine.Spec{Name: name, Owner: me})
 		made <- err
 	}()
-	await(t, "a process", func() bool { return len(processes(t, state)) > 0 })
-	first := processes(t, state)
+	var first []string
+	await(t, "a guest", func() bool {
+		first = slices.DeleteFunc(processes(t, state), func(line string) bool { return !strings.Contains(line, "qemu-system") })
+		return len(first) > 0
+	})
 	if err := qemutest.Open(t, state, qemu.Config{}).Delete(t.Context(), name); err != nil {
 		t.Error(err)
 	}

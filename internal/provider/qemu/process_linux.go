@@ -92,14 +92,25 @@ func ticks(stat []byte) time.Duration {
 // detached makes a child the head of its own session.
 func detached() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 
-// apart gives a child of root its own view of what is mounted where. What it
-// mounts is gone when it is, however it ends: whoever removes its folder then
-// does not remove what was mounted there.
+// apart makes a child the head of a process group, so that it can be ended with
+// all that it started, and gives root's its own view of what is mounted where.
+// What it mounts is gone when it is, however it ends: whoever removes its folder
+// then does not remove what was mounted there. Others than root cannot mount
+// anything that we would see.
 func apart() *syscall.SysProcAttr {
-	if os.Geteuid() != 0 {
-		return nil // others cannot mount anything that we would see
+	attr := &syscall.SysProcAttr{Setpgid: true}
+	if os.Geteuid() == 0 {
+		attr.Unshareflags = syscall.CLONE_NEWNS
 	}
-	return &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	return attr
+}
+
+// signalGroup signals a child that was started apart, and all that it started.
+func signalGroup(child *os.Process, sig syscall.Signal) error {
+	if err := syscall.Kill(-child.Pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return nil
 }
 
 // dialIn connects to a socket in dir. A socket's path is limited to 108 bytes,

@@ -27,4 +27,6 @@ func detached() *syscall.SysProcAttr { return nil }
 
 func apart() *syscall.SysProcAttr { return nil }
 
+func signalGroup(*os.Process, syscall.Signal) error { return unsupported() }
+
 func dialIn(context.Context, string, string) (net.Conn, error) { return nil, unsupported() }

@@ -47,8 +47,8 @@ func left(t *testing.T, state string) []string {
 	return append(all, processes(t, state)...)
 }
 
-// processes returns the command lines of the QEMU processes that use a file in
-// a state folder.
+// processes returns the command lines of the processes that use a file in a
+// state folder: QEMU and what builds images.
 func processes(t *testing.T, state string) []string {
 	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -61,7 +61,7 @@ func processes(t *testing.T, state string) []string {
 		if err != nil {
 			continue // it ended meanwhile
 		}
-		if line := string(b); strings.Contains(line, "qemu-system") && strings.Contains(line, state) {
+		if line := string(b); strings.Contains(line, state+"/") {
 			all = append(all, filepath.Base(filepath.Dir(file))+": "+strings.ReplaceAll(line, "\x00", " "))
 		}
 	}

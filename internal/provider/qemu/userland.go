@@ -137,12 +137,18 @@ const toldToEnd = 10 * time.Second
 func (b builder) run(ctx context.Context, cmd *exec.Cmd) error {
 	said := &listener{stage: b.stage}
 	cmd.ExtraFiles = []*os.File{b.draft.maker.file}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Cancel = func() error { return signalGroup(cmd.Process, syscall.SIGTERM) }
 	cmd.WaitDelay = toldToEnd
 	cmd.SysProcAttr = apart()
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Start(); err != nil {
+		return fault.New(fault.ProviderDown, "qemu: build of image %s: %w", b.spec.Name, err)
+	}
+	err := cmd.Wait()
+	// Of a step that failed or was cancelled, something may still run.
+	err = errors.Join(err, signalGroup(cmd.Process, syscall.SIGKILL))
+	if err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
@@ -174,7 +180,7 @@ func (l *listener) Write(b []byte) (int, error) {
 		l.line = rest
 		words, said := strings.CutPrefix(string(line), "I: ")
 		words, doing := strings.CutSuffix(words, "...")
-		if said && doing && !strings.Contains(words, "/") {
+		if said && doing && !strings.ContainsAny(words, "/()") {
 			l.stage("%s", words)
 		}
 	}
