@@ -57,6 +57,7 @@ type Applier struct {
 	cursor *tree.Cursor
 	group  *errgroup.Group
 	ended  <-chan struct{} // closed with the first error of a worker
+	why    func() error    // it ended
 	jobs   chan job
 	serial atomic.Int64 // numbers temporary names
 
@@ -78,7 +79,7 @@ func New(ctx context.Context, cfg Config) *Applier {
 	jobs := make(chan job, 4*cfg.Workers)
 	a := &Applier{cfg: cfg, cursor: tree.NewCursor(cfg.Root), jobs: jobs, gone: map[string]bool{}, kept: map[string]bool{}, late: map[string]fs.FileMode{}}
 	a.group, ctx = errgroup.WithContext(ctx)
-	a.ended = ctx.Done()
+	a.ended, a.why = ctx.Done(), func() error { return context.Cause(ctx) }
 	for range cfg.Workers {
 		a.group.Go(func() error { return a.work(ctx, jobs) })
 	}
@@ -111,6 +112,14 @@ func (a *Applier) Finish() (Result, error) {
 	if err := a.setLate(); err != nil {
 		return Result{}, err
 	}
+	// Whatever was written was so a moment ago. Only what is still fresh now can
+	// change from here on without its stamp showing it.
+	now := time.Now()
+	for i := range a.done {
+		if n := &a.done[i]; n.Kind == tree.File {
+			n.Stamp = n.Stamp.At(now)
+		}
+	}
 	return Result{a.done, a.kept, a.warnings}, nil
 }
 
@@ -141,7 +150,11 @@ func (a *Applier) stop() error {
 func (a *Applier) failed() error {
 	select {
 	case <-a.ended:
-		return a.stop()
+		why := a.why()
+		if err := a.stop(); err != nil {
+			return err
+		}
+		return why // the workers had nothing to do that could fail
 	default:
 		return nil
 	}

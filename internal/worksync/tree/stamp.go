@@ -26,6 +26,14 @@ func StampOf(fi fs.FileInfo, now time.Time) Stamp {
 	return s
 }
 
+// At returns the stamp as it counts at a later time, up to which nobody but us
+// is taken to have changed the file within a tick of our own change and put its
+// modification time back.
+func (s Stamp) At(now time.Time) Stamp {
+	s.Racy = racy(s, now)
+	return s
+}
+
 // racy tells whether the file was touched so shortly before the stamp was
 // taken that it may be touched again without any of its times moving.
 func racy(s Stamp, now time.Time) bool {
