@@ -93,7 +93,10 @@ func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
 		return err
 	}
 	defer l.release()
-	return p.end(ctx, name)
+	if err := p.end(ctx, name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil // another deletion was faster
 }
 
 // end is the rest of a deletion. The machine's lock must be held.
@@ -119,7 +122,11 @@ func (p *Provider) markDeleting(ctx context.Context, name machine.Name) error {
 		return err
 	}
 	r.Phase = deleting
-	return p.store(r)
+	err = p.store(r)
+	if errors.Is(err, fs.ErrNotExist) { // another deletion took the folder away meanwhile
+		return fault.New(fault.UnknownMachine, "%s: machine %s: is gone", p.name, name)
+	}
+	return err
 }
 
 // remove takes the name away at once, and then the files: a folder that is half
