@@ -37,9 +37,10 @@ func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machi
 	return machine.Machine{}, fault.New(fault.ProviderDown, "%s: machine %s: %w", p.name, spec.Name, errGone)
 }
 
-// createRounds is how often a machine is made that is deleted meanwhile. The
-// second is as if the deletion had come first.
-const createRounds = 3
+// createRounds is how often a machine is made that is deleted meanwhile. One
+// deletion can cost three: the guest that it ends, the mark that is found, and the
+// machine made anew that it meets once it has the lock.
+const createRounds = 12
 
 var errGone = errors.New("deleted while it was made")
 
