@@ -93,6 +93,11 @@ func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
 		return err
 	}
 	defer l.release()
+	// Who made the machine may have ended it on seeing the mark, and have made
+	// another since, which this deletion is not about.
+	if r, err := p.load(name); err != nil || r.Phase != deleting {
+		return ignoreUnknown(err)
+	}
 	if err := p.end(ctx, name); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
