@@ -1,0 +1,36 @@
+package v1alpha1
+
+// What a user writes on a Pod, or on what makes Pods.
+const (
+	AnnotationPool       = "outrigger.dev/pool"       // the name of a MachinePool
+	AnnotationContainers = "outrigger.dev/containers" // which containers run on the machine: "*", "build,test", "!lint"
+	AnnotationExclude    = "outrigger.dev/exclude"    // gitignore-style patterns, one per line, "volume:pattern" for one volume
+	AnnotationSyncPrefix = "outrigger.dev/sync."      // + volume: both, up or none
+	AnnotationImage      = "outrigger.dev/image"      // a machine image other than the pool's
+	AnnotationKeep       = "outrigger.dev/keep"       // a duration: keep the machine after a failure
+	AnnotationNetwork    = "outrigger.dev/network"    // "cluster"
+	AnnotationServices   = "outrigger.dev/services"   // "postgres.db:5432, 8080=web:80": the machine's loopback port to a Service
+	AnnotationPriority   = "outrigger.dev/priority"   // an integer, higher is served first
+)
+
+// What Outrigger writes on what it makes or changes.
+const (
+	// LabelClaim on a Pod names its MachineClaim; the webhook sets it, and so
+	// marks the Pod as rewritten.
+	LabelClaim = "outrigger.dev/claim"
+	// LabelPool on Machines, claims and Secrets names the pool.
+	LabelPool = "outrigger.dev/pool-name"
+	// LabelMachine on Secrets names the Machine whose login they hold.
+	LabelMachine = "outrigger.dev/machine"
+	// AnnotationRequest on a Pod is what the webhook found out for the claim:
+	// JSON of a MachineClaimSpec.
+	AnnotationRequest = "outrigger.dev/request"
+	// AnnotationMachine on a Pod names the machine that it runs on.
+	AnnotationMachine = "outrigger.dev/machine"
+	// Gate is the scheduling gate of a Pod that waits for a machine.
+	Gate = "outrigger.dev/machine"
+	// FinalizerMachine keeps a Machine until its provider has deleted it.
+	FinalizerMachine = "outrigger.dev/machine"
+	// FinalizerClaim keeps a MachineClaim until its machine is released.
+	FinalizerClaim = "outrigger.dev/claim"
+)
