@@ -25,12 +25,17 @@ const (
 	// AnnotationRequest on a Pod is what the webhook found out for the claim:
 	// JSON of a MachineClaimSpec.
 	AnnotationRequest = "outrigger.dev/request"
+	// AnnotationMadeFor on a Machine is the UID of the claim that it was made
+	// for, since that asks for an image of its own. No other claim may have it.
+	AnnotationMadeFor = "outrigger.dev/made-for"
 	// AnnotationMachine on a Pod names the machine that it runs on.
 	AnnotationMachine = "outrigger.dev/machine"
 	// Gate is the scheduling gate of a Pod that waits for a machine.
 	Gate = "outrigger.dev/machine"
 	// FinalizerMachine keeps a Machine until its provider has deleted it.
 	FinalizerMachine = "outrigger.dev/machine"
+	// FinalizerPool keeps a MachinePool until none of its machines is left.
+	FinalizerPool = "outrigger.dev/pool"
 	// FinalizerClaim keeps a MachineClaim until its machine is released.
 	FinalizerClaim = "outrigger.dev/claim"
 )

@@ -1,0 +1,155 @@
+package pools
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/handoff"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/provider"
+)
+
+// Places opens the providers that pools name.
+type Places interface {
+	// Open returns the provider of a pool; login is the Secret that its login names, or nil.
+	// It is called often and answers from memory where nothing has changed.
+	Open(pool *v1alpha1.MachinePool, login *corev1.Secret) (Place, error)
+}
+
+// A Place is where the machines of a pool come from.
+type Place struct {
+	provider.Provider
+	// Lasting tells that what is called a machine goes on after it is deleted:
+	// then also one that is not used again is cleaned.
+	Lasting bool
+	// Adopt puts the pool's login into what the provider says of a machine; nil: it says all.
+	Adopt func(machine.Endpoint) machine.Endpoint
+}
+
+// A Readier makes machines ready over SSH.
+type Readier interface {
+	// Answers returns nil if an SSH server greets there.
+	Answers(ctx context.Context, ep machine.Endpoint) error
+	// Prepare puts the agent and a lease key in place. It may be repeated.
+	Prepare(ctx context.Context, m machine.Machine) (Prepared, error)
+	// Check tells whether a free machine would serve.
+	Check(ctx context.Context, c handoff.Claim) error
+	// Release ends all leases and runs, and changes the lease key: the machine
+	// is as after Prepare.
+	Release(ctx context.Context, c handoff.Claim) (handoff.Claim, error)
+}
+
+// Prepared is what preparing found out.
+type Prepared struct {
+	Claim      handoff.Claim // without Name and Lease
+	Session    string
+	Conditions []Finding
+}
+
+// A Finding becomes a condition of the machine.
+type Finding struct {
+	Type    string
+	OK      bool
+	Reason  string
+	Message string
+}
+
+// Options are what the controller is given.
+type Options struct {
+	Namespace string // of the controller's own objects
+	Owner     string // prefix of the owner at providers: "k8s-<cluster>"
+	Places    Places
+	Readier   Readier
+	Log       *slog.Logger
+	Times     Times
+}
+
+// Times are limits and intervals; those that are zero get their defaults.
+type Times struct {
+	Check       time.Duration // between health checks of an idle machine: 1m
+	Survey      time.Duration // between looks at each provider's list: 1m
+	Grace       time.Duration // how old an unknown machine must be to be deleted: 5m
+	Backoff     time.Duration // after the first failed creation, doubled for each further one: 5s
+	BackoffMost time.Duration // 5m
+	Call        time.Duration // limit of one call to a provider, other than Create: 1m
+	Herald      time.Duration // between writes of what people read: 1s
+}
+
+// Defaults fills in what is not said.
+func (t Times) Defaults() Times {
+	for _, f := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&t.Check, time.Minute},
+		{&t.Survey, time.Minute},
+		{&t.Grace, 5 * time.Minute},
+		{&t.Backoff, 5 * time.Second},
+		{&t.BackoffMost, 5 * time.Minute},
+		{&t.Call, time.Minute},
+		{&t.Herald, time.Second},
+	} {
+		if *f.field == 0 {
+			*f.field = f.value
+		}
+	}
+	return t
+}
+
+// A core is what the reconcilers share.
+type core struct {
+	Options
+	client client.Client // cached reads
+	live   client.Reader
+	scheme *runtime.Scheme
+	events events.EventRecorder
+	view   *view
+	herald *herald
+	stats  *stats
+	meters *meters
+}
+
+// workers is how many machines are worked on at a time. Each may wait for its
+// provider; what a provider bears is limited by the pool's maxCreating and the place.
+const workers = 256
+
+// Setup adds the reconcilers to mgr.
+func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	o.Times = o.Times.Defaults()
+	v, err := newView(ctx, mgr.GetCache())
+	if err != nil {
+		return err
+	}
+	c := &core{
+		Options: o,
+		client:  mgr.GetClient(), live: mgr.GetAPIReader(), scheme: mgr.GetScheme(),
+		events: mgr.GetEventRecorder("outrigger"),
+		view:   v,
+		stats:  newStats(),
+		meters: newMeters(),
+	}
+	c.herald = newHerald(c)
+	if err := c.setupScheduler(mgr); err != nil {
+		return err
+	}
+	if err := c.setupKeeper(mgr); err != nil {
+		return err
+	}
+	if err := mgr.Add(c.herald); err != nil {
+		return err
+	}
+	return mgr.Add(&survey{c})
+}
+
+// owner is the owner of a pool's machines at its provider.
+func (c *core) owner(pool string) machine.Owner {
+	return machine.Owner(c.Owner + "-" + pool)
+}

@@ -1,0 +1,124 @@
+package pools
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+)
+
+// place returns where a pool's machines come from.
+func (c *core) place(ctx context.Context, p *v1alpha1.MachinePool) (Place, error) {
+	if p == nil {
+		return Place{}, fault.New(fault.Config, "the pool is gone").
+			WithRemedy("Make the pool again: its provider is needed to delete its machines.")
+	}
+	var login *corev1.Secret
+	if l := p.Spec.Login; l != nil && l.SecretName != "" {
+		login = &corev1.Secret{}
+		key := client.ObjectKey{Namespace: c.Namespace, Name: l.SecretName}
+		if err := c.live.Get(ctx, key, login); apierrors.IsNotFound(err) {
+			return Place{}, fault.New(fault.Config, "login: there is no Secret %s", key).
+				WithRemedy("Make it, with the key password or ssh-privatekey.")
+		} else if err != nil {
+			return Place{}, err
+		}
+	}
+	return c.Places.Open(p, login)
+}
+
+// create asks the provider for the machine. It may have been asked before, by this
+// process or one that died: the name makes it the same machine.
+func (k *keeper) create(ctx context.Context, m *v1alpha1.Machine) (next, error) {
+	p := k.view.pool(m.Spec.Pool)
+	if p == nil || !p.DeletionTimestamp.IsZero() {
+		return k.enter(ctx, m, v1alpha1.MachineDeleting, "PoolDeleted", "")
+	}
+	if _, until, _ := k.stats.trouble(p); time.Now().Before(until) {
+		return next{after: jitter(time.Until(until))}, nil
+	}
+	if time.Now().After(bootDeadline(p, m)) {
+		return k.fail(ctx, m, string(fault.BootTimeout), "the provider did not make it in time")
+	}
+	place, err := k.place(ctx, p)
+	if err != nil {
+		return k.createFailed(ctx, p, m, err)
+	}
+	limit, cancel := context.WithDeadline(ctx, bootDeadline(p, m))
+	defer cancel()
+	made, err := place.Create(limit, machine.Spec{
+		Name: machine.Name(m.Name), Owner: k.owner(p.Name), Image: m.Spec.Image,
+		CPUs: int(p.Spec.CPUs), MemoryMiB: int(p.Spec.MemoryMiB),
+		Labels: map[string]string{"by": "pool " + p.Name},
+	})
+	if ctx.Err() != nil {
+		return next{}, ctx.Err() // this process ends; the next one asks again
+	}
+	if err != nil {
+		return k.createFailed(ctx, p, m, err)
+	}
+	k.stats.created(p)
+	k.herald.dirty(p.Name)
+	err = k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
+		st.Phase = v1alpha1.MachineBooting
+		st.Address, st.Port, st.User, st.Root = made.Endpoint.Host, int32(made.Endpoint.Port), made.Endpoint.User, made.Endpoint.Root
+		notReady(m, st, "Booting", "SSH does not answer yet")
+	})
+	return next{now: true}, err
+}
+
+// createFailed decides between another try of the same machine and giving it
+// up: an answer that was lost may have left a machine, which the next try finds.
+func (k *keeper) createFailed(ctx context.Context, p *v1alpha1.MachinePool, m *v1alpha1.Machine, err error) (next, error) {
+	kind := fault.Of(err)
+	if kind == fault.Internal { // the provider gave no kind: it did not answer as it should
+		kind = fault.ProviderDown
+	}
+	k.meters.createFailed(p.Name, string(kind))
+	if k.stats.failed(p, kind, err.Error(), k.Times) {
+		k.Log.Warn("creation failed", "pool", p.Name, "machine", m.Name, "kind", kind, "error", err)
+		k.event(p, warning, "CreateFailed", fmt.Sprintf("%s: machine %s: %v", kind, m.Name, err))
+	}
+	k.herald.dirty(p.Name)
+	mayExist := fault.Lookup(kind).Retry && kind != fault.NoCapacity
+	if mayExist && time.Now().Before(bootDeadline(p, m)) {
+		err := k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) { notReady(m, st, string(kind), err.Error()) })
+		return next{now: true}, err
+	}
+	return k.fail(ctx, m, string(kind), err.Error())
+}
+
+// bootDeadline is when a machine that is not prepared is given up. The clock
+// runs from its object on, so that a restart of ours does not begin anew; for a
+// machine that was used and is made again, from its phase on.
+func bootDeadline(p *v1alpha1.MachinePool, m *v1alpha1.Machine) time.Time {
+	limit := 10 * time.Minute // the API's default
+	if p.Spec.BootTimeout != nil && p.Spec.BootTimeout.Duration > 0 {
+		limit = p.Spec.BootTimeout.Duration
+	}
+	if m.Status.Uses > 0 {
+		return since(m).Add(limit)
+	}
+	return m.CreationTimestamp.Add(limit)
+}
+
+// fail gives a machine up.
+func (c *core) fail(ctx context.Context, m *v1alpha1.Machine, reason, message string) (next, error) {
+	n, err := c.enter(ctx, m, v1alpha1.MachineFailed, reason, message)
+	if err == nil {
+		c.Log.Warn("machine given up", "pool", m.Spec.Pool, "machine", m.Name, "reason", reason, "message", message)
+		c.meters.failed(m.Spec.Pool, reason)
+		c.event(m, warning, "MachineFailed", fmt.Sprintf("%s: %s", reason, message))
+		if p := c.view.pool(m.Spec.Pool); p != nil {
+			c.event(p, warning, "MachineFailed", fmt.Sprintf("Machine %s: %s: %s", m.Name, reason, message))
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,223 @@
+package pools
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/pool"
+)
+
+// idle checks from time to time whether a free machine would serve, and notes
+// that one was bound.
+func (k *keeper) idle(ctx context.Context, m *v1alpha1.Machine) (next, error) {
+	if m.Spec.Claim != nil {
+		err := k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
+			now := metav1.Now()
+			st.Phase, st.LeasedAt = v1alpha1.MachineLeased, &now
+		})
+		return next{now: true}, err
+	}
+	if due := k.stats.checkDue(m, since(m), k.Times.Check); due > 0 {
+		return next{after: due}, nil
+	}
+	login, err := k.login(ctx, m)
+	if err == nil {
+		limit, cancel := context.WithTimeout(ctx, k.Times.Call)
+		defer cancel()
+		err = k.Readier.Check(limit, login)
+	} else if !apierrors.IsNotFound(err) && fault.Of(err) == fault.Internal {
+		return next{}, err // the API server, not the machine
+	}
+	if ctx.Err() != nil {
+		return next{}, ctx.Err()
+	}
+	if err != nil {
+		// Bound meanwhile: then the write conflicts, and whoever has it will see.
+		return k.fail(ctx, m, string(fault.Of(err)), "health check: "+err.Error())
+	}
+	k.stats.checked(m)
+	return next{after: jitter(k.Times.Check)}, nil
+}
+
+// over tells whether the machine's claim is over, or has another machine.
+func (k *keeper) over(ctx context.Context, m *v1alpha1.Machine) (bool, error) {
+	ref := m.Spec.Claim
+	ends := func(cl *v1alpha1.MachineClaim) bool {
+		st := cl.Status
+		return string(cl.UID) != ref.UID || !cl.DeletionTimestamp.IsZero() || st.Phase == v1alpha1.ClaimReleased || st.Phase == v1alpha1.ClaimFailed ||
+			st.Machine != "" && st.Machine != m.Name
+	}
+	cl := k.view.claim(ref.Namespace, ref.Name)
+	if cl != nil && !ends(cl) {
+		return false, nil
+	}
+	// The cache may be behind; a release is for good.
+	cl = &v1alpha1.MachineClaim{}
+	err := k.live.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, cl)
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	return err == nil && ends(cl), err
+}
+
+// leased ends the lease when its claim is over.
+func (k *keeper) leased(ctx context.Context, m *v1alpha1.Machine) (next, error) {
+	if m.Spec.Claim == nil { // nothing of ours writes that
+		return k.enter(ctx, m, v1alpha1.MachineReleasing, "Released", "")
+	}
+	over, err := k.over(ctx, m)
+	if err != nil || !over {
+		return next{}, err
+	}
+	if p := k.view.pool(m.Spec.Pool); p != nil && m.Status.LeasedAt != nil {
+		k.stats.leased(p, time.Since(m.Status.LeasedAt.Time))
+		k.meters.leased(p.Name, time.Since(m.Status.LeasedAt.Time))
+	}
+	return k.enter(ctx, m, v1alpha1.MachineReleasing, "Released", fmt.Sprintf("claim %s/%s is over", m.Spec.Claim.Namespace, m.Spec.Claim.Name))
+}
+
+// release cleans the machine, or hands it to its deletion. A machine that is
+// clean has no claim any more; that is written before it is free.
+func (k *keeper) release(ctx context.Context, m *v1alpha1.Machine) (next, error) {
+	p := k.view.pool(m.Spec.Pool)
+	if m.Spec.Claim == nil {
+		return k.free(ctx, m)
+	}
+	if p == nil || !p.DeletionTimestamp.IsZero() {
+		return k.enter(ctx, m, v1alpha1.MachineDeleting, "PoolDeleted", "")
+	}
+	planned := k.planned(p)
+	after := plannedMachine(planned, m, time.Now())
+	place, err := k.place(ctx, p)
+	if err != nil {
+		k.Log.Info("release is tried again", "machine", m.Name, "error", err)
+		return next{after: jitter(k.Times.Backoff)}, nil
+	}
+	policy := policyOf(p)
+	if policy == v1alpha1.ReuseClean || place.Lasting {
+		if n, err := k.clean(ctx, m); !n.now || err != nil {
+			return n, err
+		}
+	}
+	if !after.Returns {
+		return k.enter(ctx, m, v1alpha1.MachineDeleting, "Used", "")
+	}
+	if policy == v1alpha1.ReuseRevert {
+		if n, err := k.revert(ctx, place, m); !n.now || err != nil {
+			return n, err
+		}
+	}
+	m = m.DeepCopy()
+	m.Spec.Claim = nil
+	if err := k.client.Update(ctx, m); err != nil {
+		return next{}, err
+	}
+	k.view.wroteMachines.wrote(m)
+	return next{now: true}, nil
+}
+
+// clean ends what the claim has left. A machine that cannot be cleaned is not used again.
+func (k *keeper) clean(ctx context.Context, m *v1alpha1.Machine) (next, error) {
+	login, err := k.login(ctx, m)
+	if err != nil && !apierrors.IsNotFound(err) {
+		return next{}, err
+	}
+	if err == nil {
+		limit, cancel := context.WithTimeout(ctx, k.Times.Call)
+		defer cancel()
+		login, err = k.Readier.Release(limit, login)
+	}
+	if ctx.Err() != nil {
+		return next{}, ctx.Err()
+	}
+	if err != nil {
+		return k.enter(ctx, m, v1alpha1.MachineDeleting, "ReleaseFailed", err.Error())
+	}
+	return next{now: true}, k.keepLogin(ctx, m, login)
+}
+
+// revert lets the provider make the machine anew. It is prepared again before it is free.
+func (k *keeper) revert(ctx context.Context, place Place, m *v1alpha1.Machine) (next, error) {
+	limit, cancel := context.WithTimeout(ctx, k.Times.Call)
+	defer cancel()
+	if err := place.Delete(limit, machine.Name(m.Name)); err != nil {
+		k.Log.Info("revert is tried again", "machine", m.Name, "error", err)
+		return next{after: jitter(k.Times.Backoff)}, nil
+	}
+	return next{now: true}, nil
+}
+
+// free puts a machine back that was released: to the idle ones, or to where it is made
+// anew from its image.
+func (k *keeper) free(ctx context.Context, m *v1alpha1.Machine) (next, error) {
+	p := k.view.pool(m.Spec.Pool)
+	if p == nil {
+		return k.enter(ctx, m, v1alpha1.MachineDeleting, "PoolDeleted", "")
+	}
+	after := plannedMachine(k.planned(p), m, time.Now())
+	after.Uses++
+	err := k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
+		st.Uses++
+		st.Phase = v1alpha1.MachineIdle
+		condition(m, st, v1alpha1.MachineReady, true, "Released", "")
+		if policyOf(p) == v1alpha1.ReuseRevert {
+			st.Phase, st.HostKeys = v1alpha1.MachineCreating, nil
+			notReady(m, st, "Reverting", "")
+		}
+		if pool.Outdated(k.planned(p), after, time.Now()) {
+			st.Phase = v1alpha1.MachineDeleting
+			notReady(m, st, string(pool.WhyOutdated), "")
+		}
+	})
+	return next{now: true}, err
+}
+
+// failed deletes a machine that was given up, once nobody has it.
+func (k *keeper) failed(ctx context.Context, m *v1alpha1.Machine) (next, error) {
+	why := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.MachineReady)
+	reason, message := string(fault.MachineLost), ""
+	if why != nil {
+		reason, message = why.Reason, why.Message
+	}
+	if m.Spec.Claim != nil {
+		over, err := k.over(ctx, m)
+		if err != nil {
+			return next{}, err
+		}
+		if !over {
+			return next{}, k.lost(ctx, m, reason, message)
+		}
+	}
+	return k.enter(ctx, m, v1alpha1.MachineDeleting, reason, message)
+}
+
+// lost tells the claim that its machine is gone.
+func (k *keeper) lost(ctx context.Context, m *v1alpha1.Machine, reason, message string) error {
+	cl := k.view.claim(m.Spec.Claim.Namespace, m.Spec.Claim.Name)
+	if cl == nil || string(cl.UID) != m.Spec.Claim.UID {
+		return nil
+	}
+	cl = cl.DeepCopy()
+	changed := meta.SetStatusCondition(&cl.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ClaimConditionBound, Status: metav1.ConditionFalse, ObservedGeneration: cl.Generation,
+		Reason: reason, Message: clip(fmt.Sprintf("machine %s is lost: %s", m.Name, message)),
+	})
+	if !changed {
+		return nil
+	}
+	if err := k.client.Status().Update(ctx, cl); err != nil {
+		return err
+	}
+	k.view.wroteClaims.wrote(cl)
+	k.herald.onClaim(cl, warning, "MachineLost", fmt.Sprintf("Machine %s is lost: %s: %s", m.Name, reason, message))
+	return nil
+}

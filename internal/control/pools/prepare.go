@@ -1,0 +1,176 @@
+package pools
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/handoff"
+	"outrigger.dev/outrigger/internal/machine"
+)
+
+// knock is between two tries to reach a machine that boots.
+const knock = time.Second
+
+// await waits until the machine's SSH server greets.
+func (k *keeper) await(ctx context.Context, m *v1alpha1.Machine) (next, error) {
+	p, made, n, err := k.find(ctx, m)
+	if p == nil {
+		return n, err
+	}
+	limit, cancel := context.WithTimeout(ctx, k.Times.Call)
+	defer cancel()
+	if err := k.Readier.Answers(limit, made.Endpoint); err != nil {
+		if time.Now().After(bootDeadline(p, m)) {
+			return k.fail(ctx, m, string(fault.BootTimeout), fmt.Sprintf("SSH did not answer within %s of the order: %v", bootDeadline(p, m).Sub(m.CreationTimestamp.Time), err))
+		}
+		return next{after: knock}, nil
+	}
+	err = k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
+		st.Phase = v1alpha1.MachinePreparing
+		st.Address, st.Port, st.User = made.Endpoint.Host, int32(made.Endpoint.Port), made.Endpoint.User
+		condition(m, st, v1alpha1.MachineReachable, true, "Answers", "")
+		notReady(m, st, "Preparing", "")
+	})
+	return next{now: true}, err
+}
+
+// find asks the provider for a machine that is to be prepared. Without a pool, the
+// machine is not to be prepared, and next and the error say what then.
+func (k *keeper) find(ctx context.Context, m *v1alpha1.Machine) (*v1alpha1.MachinePool, machine.Machine, next, error) {
+	p := k.view.pool(m.Spec.Pool)
+	if p == nil || !p.DeletionTimestamp.IsZero() {
+		n, err := k.enter(ctx, m, v1alpha1.MachineDeleting, "PoolDeleted", "")
+		return nil, machine.Machine{}, n, err
+	}
+	late := time.Now().After(bootDeadline(p, m))
+	place, err := k.place(ctx, p)
+	var made machine.Machine
+	if err == nil {
+		limit, cancel := context.WithTimeout(ctx, k.Times.Call)
+		defer cancel()
+		made, err = place.Get(limit, machine.Name(m.Name))
+	}
+	switch {
+	case fault.Is(err, fault.UnknownMachine), err != nil && late:
+		n, e := k.fail(ctx, m, string(fault.Of(err)), err.Error())
+		return nil, made, n, e
+	case err != nil:
+		k.Log.Debug("provider asked", "machine", m.Name, "error", err)
+		return nil, made, next{after: jitter(k.Times.Backoff)}, nil
+	case made.State == machine.Failed || made.State == machine.Stopped:
+		n, e := k.fail(ctx, m, string(fault.MachineLost), fmt.Sprintf("the provider says that it is %s", made.State))
+		return nil, made, n, e
+	}
+	if place.Adopt != nil {
+		made.Endpoint = place.Adopt(made.Endpoint)
+	}
+	if len(made.Endpoint.HostKeys) == 0 {
+		made.Endpoint.HostKeys = m.Status.HostKeys
+	}
+	return p, made, next{}, nil
+}
+
+// prepare makes the machine ready for claims. Until the phase is written it may
+// be done again: preparing twice is preparing once.
+func (k *keeper) prepare(ctx context.Context, m *v1alpha1.Machine) (next, error) {
+	p, made, n, err := k.find(ctx, m)
+	if p == nil {
+		return n, err
+	}
+	limit, cancel := context.WithDeadline(ctx, bootDeadline(p, m))
+	defer cancel()
+	done, err := k.Readier.Prepare(limit, made)
+	if ctx.Err() != nil {
+		return next{}, ctx.Err()
+	}
+	if err != nil {
+		if fault.Lookup(fault.Of(err)).Retry && limit.Err() == nil {
+			k.Log.Info("preparing is tried again", "machine", m.Name, "error", err)
+			return next{after: jitter(k.Times.Backoff)}, k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
+				notReady(m, st, string(fault.Of(err)), err.Error())
+			})
+		}
+		k.stats.failed(p, fault.Of(err), fmt.Sprintf("machine %s: %v", m.Name, err), k.Times)
+		k.herald.dirty(p.Name)
+		return k.fail(ctx, m, string(fault.Of(err)), err.Error())
+	}
+	if err := k.keepLogin(ctx, m, done.Claim); err != nil {
+		return next{}, err
+	}
+	now := metav1.Now()
+	first := m.Status.PreparedAt == nil
+	err = k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
+		st.Phase = v1alpha1.MachineIdle
+		st.HostKeys, st.Root, st.Session = done.Claim.Endpoint.HostKeys, done.Claim.Endpoint.Root, done.Session
+		if first {
+			st.PreparedAt = &now
+		}
+		for _, f := range done.Conditions {
+			condition(m, st, f.Type, f.OK, f.Reason, f.Message)
+		}
+		condition(m, st, v1alpha1.MachineReady, true, "Prepared", "")
+	})
+	if err != nil {
+		return next{}, err
+	}
+	took := now.Sub(m.CreationTimestamp.Time)
+	if first {
+		k.stats.started(p, took)
+		k.meters.started(p.Name, took)
+	}
+	k.event(p, normal, "MachineReady", fmt.Sprintf("Machine %s is ready after %s", m.Name, took.Round(100*time.Millisecond)))
+	return next{now: true}, nil
+}
+
+// loginName is the Secret in the controller's namespace with which a machine is
+// reached.
+func (c *core) loginName(m *v1alpha1.Machine) client.ObjectKey {
+	return client.ObjectKey{Namespace: c.Namespace, Name: "machine-" + m.Name}
+}
+
+// keepLogin stores how the machine is reached, before anything relies on it.
+func (c *core) keepLogin(ctx context.Context, m *v1alpha1.Machine, login handoff.Claim) error {
+	data, err := json.Marshal(login)
+	if err != nil {
+		return fault.New(fault.Internal, "login of machine %s: %w", m.Name, err)
+	}
+	name := c.loginName(m)
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	fill := func() error {
+		s.Labels = map[string]string{v1alpha1.LabelMachine: m.Name, v1alpha1.LabelPool: m.Spec.Pool}
+		s.Data = map[string][]byte{handoff.SecretKey: data}
+		return controllerutil.SetControllerReference(m, s, c.scheme)
+	}
+	if err := fill(); err != nil {
+		return err
+	}
+	if err := c.client.Create(ctx, s); !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	if err := c.live.Get(ctx, name, s); err != nil {
+		return err
+	}
+	if err := fill(); err != nil {
+		return err
+	}
+	return c.client.Update(ctx, s)
+}
+
+// login reads what keepLogin stored.
+func (c *core) login(ctx context.Context, m *v1alpha1.Machine) (handoff.Claim, error) {
+	var s corev1.Secret
+	if err := c.live.Get(ctx, c.loginName(m), &s); err != nil {
+		return handoff.Claim{}, err
+	}
+	return handoff.ParseClaim(s.Data[handoff.SecretKey])
+}

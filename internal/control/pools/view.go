@@ -1,0 +1,150 @@
+package pools
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"outrigger.dev/outrigger/api/v1alpha1"
+)
+
+// The indices of the caches.
+const (
+	byPool  = "pool"
+	byClaim = "claim" // machines by the UID of the claim that has them
+)
+
+// A view reads the caches, corrected by what this process has just written. It
+// copies nothing: what it returns must not be changed.
+type view struct {
+	pools, machines, claims toolscache.SharedIndexInformer
+
+	wroteMachines *recent[*v1alpha1.Machine]
+	wroteClaims   *recent[*v1alpha1.MachineClaim]
+}
+
+func newView(ctx context.Context, caches cache.Cache) (*view, error) {
+	v := &view{wroteMachines: newRecent[*v1alpha1.Machine](), wroteClaims: newRecent[*v1alpha1.MachineClaim]()}
+	for _, one := range []struct {
+		into     *toolscache.SharedIndexInformer
+		object   client.Object
+		indexers toolscache.Indexers
+	}{
+		{&v.pools, &v1alpha1.MachinePool{}, nil},
+		{&v.machines, &v1alpha1.Machine{}, toolscache.Indexers{byPool: keys(poolOfMachine), byClaim: keys(claimOfMachine)}},
+		{&v.claims, &v1alpha1.MachineClaim{}, toolscache.Indexers{byPool: keys(poolOfClaim)}},
+	} {
+		informer, err := caches.GetInformer(ctx, one.object, cache.BlockUntilSynced(false))
+		if err != nil {
+			return nil, err
+		}
+		shared, ok := informer.(toolscache.SharedIndexInformer)
+		if !ok {
+			return nil, fmt.Errorf("the cache of %T is a %T, which has no index", one.object, informer)
+		}
+		if err := shared.AddIndexers(one.indexers); err != nil {
+			return nil, err
+		}
+		*one.into = shared
+	}
+	_, err := v.machines.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: v.wroteMachines.deleted})
+	if err != nil {
+		return nil, err
+	}
+	_, err = v.claims.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: v.wroteClaims.deleted})
+	return v, err
+}
+
+func keys[T any](f func(T) string) toolscache.IndexFunc {
+	return func(obj any) ([]string, error) {
+		if t, ok := obj.(T); ok {
+			if key := f(t); key != "" {
+				return []string{key}, nil
+			}
+		}
+		return nil, nil
+	}
+}
+
+func poolOfMachine(m *v1alpha1.Machine) string    { return m.Spec.Pool }
+func poolOfClaim(c *v1alpha1.MachineClaim) string { return c.Spec.Pool }
+func claimOfMachine(m *v1alpha1.Machine) string {
+	if m.Spec.Claim == nil {
+		return ""
+	}
+	return m.Spec.Claim.UID
+}
+
+// pool returns the pool, or nil.
+func (v *view) pool(name string) *v1alpha1.MachinePool {
+	return get[*v1alpha1.MachinePool](v.pools, name)
+}
+
+// machine returns the machine as last known, or nil.
+func (v *view) machine(name string) *v1alpha1.Machine {
+	return v.wroteMachines.newer(name, get[*v1alpha1.Machine](v.machines, name))
+}
+
+// claim returns the claim as last known, or nil.
+func (v *view) claim(namespace, name string) *v1alpha1.MachineClaim {
+	key := namespace + "/" + name
+	return v.wroteClaims.newer(key, get[*v1alpha1.MachineClaim](v.claims, key))
+}
+
+// machinesOf returns the pool's machines, in the order of their names.
+func (v *view) machinesOf(pool string) []*v1alpha1.Machine {
+	all := list(v.machines, byPool, pool, v.wroteMachines)
+	for _, m := range v.wroteMachines.unseen(v.machines.GetIndexer()) {
+		if m.Spec.Pool == pool {
+			all = append(all, m)
+		}
+	}
+	slices.SortFunc(all, func(a, b *v1alpha1.Machine) int { return compare(a.Name, b.Name) })
+	return all
+}
+
+// claimsOf returns the claims on a pool.
+func (v *view) claimsOf(pool string) []*v1alpha1.MachineClaim {
+	return list(v.claims, byPool, pool, v.wroteClaims)
+}
+
+// poolNames returns those of all pools.
+func (v *view) poolNames() []string { return v.pools.GetIndexer().ListKeys() }
+
+func compare(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func get[T client.Object](informer toolscache.SharedIndexInformer, key string) T {
+	var none T
+	obj, ok, err := informer.GetIndexer().GetByKey(key)
+	if err != nil || !ok {
+		return none // the store in memory has no errors of its own
+	}
+	t, _ := obj.(T)
+	return t
+}
+
+func list[T client.Object](informer toolscache.SharedIndexInformer, index, key string, wrote *recent[T]) []T {
+	found, err := informer.GetIndexer().ByIndex(index, key)
+	if err != nil {
+		return nil // only an index that was not made: newView makes them
+	}
+	all := make([]T, 0, len(found))
+	for _, obj := range found {
+		if t, ok := obj.(T); ok {
+			all = append(all, t)
+		}
+	}
+	return wrote.newest(all)
+}
