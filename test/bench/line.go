@@ -34,21 +34,21 @@ func (b *bench) path(name ...string) string {
 // open starts the server and the proxy before it and writes what clients need.
 func (b *bench) open(ctx context.Context) (lines []line, stop func(), err error) {
 	var ends []func()
-	stop = func() {
+	end := func() {
 		for _, end := range ends {
 			defer end()
 		}
 	}
 	defer func() {
 		if err != nil {
-			stop()
+			end()
 		}
 	}()
-	port, end, err := b.server(ctx)
+	port, endServer, err := b.server(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	ends = append(ends, end)
+	ends = append(ends, endServer)
 	lines = []line{{"loopback", "loopback"}}
 	ports := map[string]int{"loopback": port}
 	if b.rtt > 0 {
@@ -67,7 +67,7 @@ func (b *bench) open(ctx context.Context) (lines []line, stop func(), err error)
 		lines = append(lines, line{name, "far"})
 		ports["far"] = p.Port()
 	}
-	return lines, stop, b.clients(ports)
+	return lines, end, b.clients(ports)
 }
 
 // server starts OpenSSH's server for the user who runs this.
@@ -78,6 +78,13 @@ func (b *bench) server(ctx context.Context) (port int, stop func(), err error) {
 	}
 	for _, dir := range []string{"far", "home"} {
 		if err := os.MkdirAll(b.path(dir), 0o755); err != nil {
+			return 0, nil, err
+		}
+	}
+	// As root it gives up privileges into this folder, which Debian's package
+	// makes only when the service starts.
+	if os.Geteuid() == 0 {
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			return 0, nil, err
 		}
 	}
