@@ -89,7 +89,7 @@ func (r *recent[T]) unseen(cached toolscache.Store) []T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all []T
-	for key, w := range r.objects {
+	for key := range r.objects {
 		if _, has, err := cached.GetByKey(key); err == nil && !has {
 			var none T
 			if o := r.pick(key, none); !isNil(o) {

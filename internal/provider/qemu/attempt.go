@@ -32,7 +32,7 @@ func (p *Provider) bring(ctx context.Context, r record, arch architecture, binar
 	s := start{
 		hardware: hardware{arch.machine, accel, r.CPUs, r.MemoryMiB, arch.console},
 		kernel:   v.path(kernelFile), initrd: v.path(initrdFile),
-		personality: v.path(personalityFile), isolated: p.cfg.Isolated,
+		personality: v.path(personalityFile), isolated: p.cfg.Isolated, listen: r.Listen,
 	}
 	tries := make([]attempt, 0, bootTries+1)
 	if p.cfg.Snapshot == SnapshotAuto {
@@ -137,7 +137,7 @@ func (p *Provider) attempt(ctx context.Context, v vm, r record, binary string, a
 	if err := v.awaitLine(ctx, m, guest.Up); err != nil {
 		return r, err
 	}
-	if err := awaitBanner(ctx, port); err != nil {
+	if err := awaitBanner(ctx, r.address(port)); err != nil {
 		return r, err
 	}
 	r.Phase, r.Port, r.HostKey = ready, port, hostKey

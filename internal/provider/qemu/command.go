@@ -84,7 +84,8 @@ type start struct {
 	diskBytes   int64  // size of the empty disk
 	personality string // path; "" is none yet
 	isolated    bool
-	resume      bool // wait for a saved state
+	listen      string // address of the port that leads to the guest's SSH; "": loopback
+	resume      bool   // wait for a saved state
 }
 
 // args returns QEMU's arguments for s. Their order is part of the hardware.
@@ -116,9 +117,11 @@ func (s start) args() []string {
 	if s.isolated {
 		restrict = "on"
 	}
+	listen := s.listen
+	fill(&listen, loopback)
 	args = append(args,
 		// Port 0: the kernel finds a free one, so nobody can be faster.
-		"-netdev", "user,id=net,restrict="+restrict+",hostfwd=tcp:127.0.0.1:0-:22",
+		"-netdev", "user,id=net,restrict="+restrict+",hostfwd=tcp:"+listen+":0-:22",
 		"-device", "virtio-net-pci,netdev=net,romfile=")
 	if s.resume {
 		args = append(args, "-incoming", "defer")

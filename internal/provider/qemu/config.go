@@ -3,6 +3,7 @@ package qemu
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -46,6 +47,9 @@ type Config struct {
 	Snapshot SnapshotMode `yaml:"snapshot,omitempty"`
 	// Isolated cuts machines off from every network: only SSH to them works.
 	Isolated bool `yaml:"isolated,omitempty"`
+	// Listen is the IPv4 address of this computer on which the machines' SSH ports
+	// are opened, 127.0.0.1: one that the machines' users reach. A machine keeps its own.
+	Listen string `yaml:"listen,omitempty"`
 	// BootTimeout is how long one start may take until SSH answers, "60s". A
 	// start that takes longer is killed and tried again, twice.
 	BootTimeout time.Duration `yaml:"bootTimeout,omitempty"`
@@ -60,11 +64,14 @@ func (c Config) Defaults() Config {
 	fill(&c.MemoryMiB, 2048)
 	fill(&c.DiskGiB, 20)
 	fill(&c.Accel, AccelAuto)
+	fill(&c.Listen, loopback)
 	fill(&c.Snapshot, SnapshotAuto)
 	fill(&c.BootTimeout, time.Minute)
 	fill(&c.Max, 16)
 	return c
 }
+
+const loopback = "127.0.0.1"
 
 func fill[T comparable](field *T, value T) {
 	var zero T
@@ -84,6 +91,10 @@ func (c Config) Check() error {
 	}
 	if c.BootTimeout < time.Second {
 		return fault.New(fault.Config, "qemu: bootTimeout: %s is shorter than a second", c.BootTimeout)
+	}
+	if ip, err := netip.ParseAddr(c.Listen); err != nil || !ip.Is4() || ip.IsUnspecified() || ip.IsMulticast() {
+		return fault.New(fault.Config, "qemu: listen: %q is not an IPv4 address of this computer", c.Listen).
+			WithRemedy("Give one address that the machines' users reach, as `ip address` shows it: they are told that very address.")
 	}
 	switch c.Accel {
 	case AccelAuto, AccelKVM, AccelTCG:

@@ -105,6 +105,7 @@ func (p *Provider) enterAs(ctx context.Context, spec machine.Spec, d draft) (rec
 	r = record{
 		Name: spec.Name, Provider: p.name, Owner: spec.Owner, Image: spec.Image, CPUs: spec.CPUs, MemoryMiB: spec.MemoryMiB,
 		Created: time.Now(), Expires: spec.Expires, Labels: spec.Labels, Phase: creating,
+		Listen: p.cfg.Listen,
 	}
 	fill(&r.Image, p.cfg.Image)
 	fill(&r.CPUs, p.cfg.CPUs)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -39,8 +41,17 @@ type record struct {
 	Layers  []string `json:"layers"` // of the image, lowest first
 	Disk    int64    `json:"disk"`   // size as the guest sees it
 	Port    int      `json:"port,omitempty"`
+	Listen  string   `json:"listen,omitempty"` // address of Port; "": loopback
 	HostKey string   `json:"hostKey,omitempty"`
 }
+
+// host is the address of this computer at which the machine is reached.
+func (r record) host() string {
+	fill(&r.Listen, loopback)
+	return r.Listen
+}
+
+func (r record) address(port int) string { return net.JoinHostPort(r.host(), strconv.Itoa(port)) }
 
 func (p *Provider) machineDir(name machine.Name) string { return p.path(machinesDir, string(name)) }
 
@@ -92,7 +103,7 @@ func (p *Provider) describe(ctx context.Context, r record) (machine.Machine, err
 		return machine.Machine{}, localFile(err)
 	}
 	m.Endpoint = machine.Endpoint{
-		Host: "127.0.0.1", Port: r.Port, User: "root", HostKeys: []string{r.HostKey},
+		Host: r.host(), Port: r.Port, User: "root", HostKeys: []string{r.HostKey},
 		Auth: machine.Auth{Keys: []machine.Secret{machine.NewSecret(string(login))}},
 	}
 	return m, nil

@@ -100,10 +100,10 @@ func parsePort(usernet string) (int, error) {
 // QEMU accepts connections before anything listens in the guest.
 const bannerWait = 2 * time.Second
 
-// awaitBanner waits until an SSH server greets on the port.
-func awaitBanner(ctx context.Context, port int) error {
+// awaitBanner waits until an SSH server greets at the address.
+func awaitBanner(ctx context.Context, address string) error {
 	for {
-		err := banner(ctx, port)
+		err := banner(ctx, address)
 		if err == nil {
 			return nil
 		}
@@ -113,11 +113,11 @@ func awaitBanner(ctx context.Context, port int) error {
 	}
 }
 
-func banner(ctx context.Context, port int) error {
+func banner(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, bannerWait)
 	defer cancel()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,8 @@ type Login struct {
 	PasswordEnv     string   `yaml:"passwordEnv"`
 	PasswordCommand []string `yaml:"passwordCommand"`
 
-	Password machine.Secret `yaml:"-"`
+	Password machine.Secret   `yaml:"-"`
+	Keys     []machine.Secret `yaml:"-"` // PEM private keys, from callers that hold them in memory
 }
 
 // A host is a [Host] with everything filled in.
@@ -117,7 +118,7 @@ func (l Login) endpoint() (machine.Endpoint, error) {
 	ep := machine.Endpoint{
 		Host: l.Address, Port: l.Port, User: l.User,
 		HostKeys: l.HostKeys, KnownHosts: l.KnownHosts,
-		Auth: machine.Auth{KeyFiles: l.KeyFiles, CertFiles: l.CertFiles, Agent: l.Agent, Password: l.Password},
+		Auth: machine.Auth{Keys: l.Keys, KeyFiles: l.KeyFiles, CertFiles: l.CertFiles, Agent: l.Agent, Password: l.Password},
 	}
 	if ep.User == "" {
 		u, err := user.Current()
@@ -130,7 +131,7 @@ func (l Login) endpoint() (machine.Endpoint, error) {
 		}
 		ep.User = name
 	}
-	if len(l.KeyFiles) == 0 && !l.Agent && l.Password.Empty() {
+	if len(l.Keys)+len(l.KeyFiles) == 0 && !l.Agent && l.Password.Empty() {
 		ep.Auth = reach.DefaultAuth(home)
 		ep.Auth.CertFiles = l.CertFiles
 	}

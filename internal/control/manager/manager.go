@@ -1,0 +1,144 @@
+// Package manager puts the controller together: caches, leader election, the
+// reconcilers, metrics and health. It decides nothing.
+package manager
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	clientscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/control/pools"
+	"outrigger.dev/outrigger/internal/fault"
+)
+
+// Options say how the controller runs.
+type Options struct {
+	Namespace      string // of its own objects: leases, Secrets of machines
+	ClusterID      string // "": the UID of the namespace kube-system
+	MetricsAddress string // "0": none
+	ProbeAddress   string // "0": none
+	LeaderElect    bool
+	Lease          Lease
+	Places         pools.Places
+	Readier        pools.Readier
+	Times          pools.Times
+	Log            *slog.Logger
+}
+
+// A Lease says how fast another controller takes over; zero fields get client-go's defaults.
+type Lease struct{ Duration, Renew, Retry time.Duration }
+
+// electionID names the Lease by which controllers elect one of them.
+const electionID = "outrigger-controller"
+
+// New makes the manager; its Start runs until the context ends or leadership is lost.
+func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	config = rest.CopyConfig(config)
+	// The API server shares itself out (priority and fairness); a limit of our own only adds waits.
+	config.QPS = -1
+	logger := logr.FromSlogHandler(quiet{o.Log.Handler()})
+	klog.SetLogger(logger)
+	ctrl.SetLogger(logger)
+	options, err := options(o, logger)
+	if err != nil {
+		return nil, err
+	}
+	mgr, err := ctrl.NewManager(config, options)
+	if err != nil {
+		return nil, fault.New(fault.Config, "controller: %w", err)
+	}
+	if o.ClusterID == "" {
+		var system corev1.Namespace
+		if err := mgr.GetAPIReader().Get(ctx, client.ObjectKey{Name: metav1.NamespaceSystem}, &system); err != nil {
+			return nil, fault.New(fault.Unreachable, "controller: namespace %s, whose UID names the cluster: %w", metav1.NamespaceSystem, err).
+				WithRemedy("Check the connection to the API server, or give --cluster-id.")
+		}
+		o.ClusterID = string(system.UID)
+	}
+	err = pools.Setup(ctx, mgr, pools.Options{
+		Namespace: o.Namespace, Owner: "k8s-" + o.ClusterID[:min(len(o.ClusterID), 8)],
+		Places: o.Places, Readier: o.Readier, Log: o.Log, Times: o.Times,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+}
+
+// Scheme knows Kubernetes' own types and ours.
+func Scheme() (*runtime.Scheme, error) {
+	scheme := runtime.NewScheme()
+	if err := clientscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	return scheme, v1alpha1.AddToScheme(scheme)
+}
+
+func options(o Options, logger logr.Logger) (ctrl.Options, error) {
+	scheme, err := Scheme()
+	if err != nil {
+		return ctrl.Options{}, err
+	}
+	ours, err := labels.NewRequirement(v1alpha1.LabelClaim, selection.Exists, nil)
+	if err != nil {
+		return ctrl.Options{}, err
+	}
+	return ctrl.Options{
+		Scheme: scheme, Logger: logger,
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			// Of a cluster's Pods only the few that want machines are kept in memory.
+			ByObject: map[client.Object]cache.ByObject{&corev1.Pod{}: {Label: labels.NewSelector().Add(*ours)}},
+		},
+		// Secrets are read when they are needed, not watched: we may not see all.
+		Client:                        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
+		Metrics:                       server.Options{BindAddress: o.MetricsAddress},
+		HealthProbeBindAddress:        o.ProbeAddress,
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              electionID,
+		LeaderElectionNamespace:       o.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 orNil(o.Lease.Duration),
+		RenewDeadline:                 orNil(o.Lease.Renew),
+		RetryPeriod:                   orNil(o.Lease.Retry),
+	}, nil
+}
+
+func orNil(d time.Duration) *time.Duration {
+	if d == 0 {
+		return nil
+	}
+	return &d
+}
+
+// quiet drops what the libraries say below Info: they say a lot.
+type quiet struct{ slog.Handler }
+
+func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelInfo && q.Handler.Enabled(ctx, l)
+}
+
+func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
+func (q quiet) WithGroup(name string) slog.Handler       { return quiet{q.Handler.WithGroup(name)} }
