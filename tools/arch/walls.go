@@ -64,6 +64,7 @@ var Walls = []Wall{
 		Why:     "a provider knows its place and nothing of who asks",
 	},
 	{Package: "internal/worksync/plan", Never: deciders, Why: decides},
+	{Package: "internal/pool", Never: deciders, Why: decides},
 }
 
 // Deciders answer from what they are given; they get time as an argument.
@@ -72,7 +73,7 @@ const decides = "a decider takes a snapshot and answers: it looks at nothing and
 var deciders = []string{"os", "net", "os/exec", "io/fs", "context", "log/slog"}
 
 // Clockless packages are deciders too: they must not call time.Now.
-var Clockless = []string{"internal/worksync/plan"}
+var Clockless = []string{"internal/worksync/plan", "internal/pool"}
 
 // AllSystems are platforms that stand for the systems: what is linked depends on
 // the system, hardly on the architecture.

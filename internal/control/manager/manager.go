@@ -19,6 +19,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -48,13 +49,13 @@ type Lease struct{ Duration, Renew, Retry time.Duration }
 const electionID = "outrigger-controller"
 
 // New makes the manager; its Start runs until the context ends or leadership is lost.
-func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, error) {
+func New(ctx context.Context, rc *rest.Config, o Options) (ctrl.Manager, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	config = rest.CopyConfig(config)
+	rc = rest.CopyConfig(rc)
 	// The API server shares itself out (priority and fairness); a limit of our own only adds waits.
-	config.QPS = -1
+	rc.QPS = -1
 	logger := logr.FromSlogHandler(quiet{o.Log.Handler()})
 	klog.SetLogger(logger)
 	ctrl.SetLogger(logger)
@@ -62,7 +63,7 @@ func New(ctx context.Context, config *rest.Config, o Options) (ctrl.Manager, err
 	if err != nil {
 		return nil, err
 	}
-	mgr, err := ctrl.NewManager(config, options)
+	mgr, err := ctrl.NewManager(rc, options)
 	if err != nil {
 		return nil, fault.New(fault.Config, "controller: %w", err)
 	}
@@ -107,6 +108,7 @@ func options(o Options, logger logr.Logger) (ctrl.Options, error) {
 	}
 	return ctrl.Options{
 		Scheme: scheme, Logger: logger,
+		Controller: config.Controller{SkipNameValidation: new(true)}, // tests run several in a process
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
 			// Of a cluster's Pods only the few that want machines are kept in memory.

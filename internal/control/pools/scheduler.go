@@ -45,6 +45,9 @@ func (c *core) setupScheduler(mgr ctrl.Manager) error {
 
 // Reconcile implements [reconcile.Reconciler].
 func (s *scheduler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	if err := s.view.catchUp(ctx, s.live); err != nil {
+		return reconcile.Result{}, err
+	}
 	p := s.view.pool(req.Name)
 	if p == nil {
 		s.herald.noPool(req.Name, s.view.claimsOf(req.Name))

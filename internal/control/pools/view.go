@@ -2,8 +2,10 @@ package pools
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -25,6 +27,9 @@ type view struct {
 
 	wroteMachines *recent[*v1alpha1.Machine]
 	wroteClaims   *recent[*v1alpha1.MachineClaim]
+
+	mu     sync.Mutex
+	caught bool
 }
 
 func newView(ctx context.Context, caches cache.Cache) (*view, error) {
@@ -57,6 +62,29 @@ func newView(ctx context.Context, caches cache.Cache) (*view, error) {
 	}
 	_, err = v.claims.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: v.wroteClaims.deleted})
 	return v, err
+}
+
+// catchUp reads once, at the start of this process's leadership, what the API server really
+// has: a cache may begin with a state from before the last leader's last writes.
+func (v *view) catchUp(ctx context.Context, live client.Reader) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.caught {
+		return nil
+	}
+	var machines v1alpha1.MachineList
+	var claims v1alpha1.MachineClaimList
+	if err := errors.Join(live.List(ctx, &machines), live.List(ctx, &claims)); err != nil {
+		return err
+	}
+	for i := range machines.Items {
+		v.wroteMachines.wrote(&machines.Items[i])
+	}
+	for i := range claims.Items {
+		v.wroteClaims.wrote(&claims.Items[i])
+	}
+	v.caught = true
+	return nil
 }
 
 func keys[T any](f func(T) string) toolscache.IndexFunc {
