@@ -213,12 +213,17 @@ func (p *planner) retire() {
 		p.drop(m, WhyExcess)
 	}
 	spare := max(0, len(old)-max(0, p.Pool.Warm-len(current)))
-	if spare == 0 && len(old) > 0 && p.room() <= 0 && p.deleting == 0 && p.incoming == 0 && p.allowance() > 0 {
+	if spare == 0 && len(old) > 0 && p.deleting == 0 && !p.standIn() && p.room() <= len(p.Create) && p.allowance() > len(p.Create) {
 		spare = 1 // a full pool has no room for a stand-in: one at a time
 	}
 	for _, m := range old[:spare] {
 		p.drop(m, WhyOutdated)
 	}
+}
+
+// standIn tells whether a machine for anybody is on its way, or was just ordered.
+func (p *planner) standIn() bool {
+	return p.incoming > 0 || slices.ContainsFunc(p.Create, func(c Creation) bool { return c.For == "" })
 }
 
 // wake finds the next moment at which time alone changes the decision.
