@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -26,7 +27,22 @@ import (
 // A Cloud is a folder of machines.
 type Cloud struct {
 	Dir    string
-	Faults Faults
+	Faults Faults // later changes: SetFaults
+
+	mu sync.Mutex
+}
+
+// SetFaults changes the faults while the cloud is used.
+func (c *Cloud) SetFaults(f Faults) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Faults = f
+}
+
+func (c *Cloud) faults() Faults {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.Faults
 }
 
 // Faults say how often, from 0 to 1, and how much.
@@ -51,17 +67,18 @@ func (c *Cloud) used(name string) string       { return filepath.Join(c.Dir, "us
 // trip waits, and returns an error if the call is to fail; lost tells whether the
 // answer is to be lost after the work was done.
 func (c *Cloud) trip(ctx context.Context) (lost bool, err error) {
-	if c.Faults.Delay > 0 {
+	f := c.faults()
+	if f.Delay > 0 {
 		select {
-		case <-time.After(rand.N(c.Faults.Delay)):
+		case <-time.After(rand.N(f.Delay)):
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		}
 	}
-	if rand.Float64() < c.Faults.Fail {
+	if rand.Float64() < f.Fail {
 		return false, fault.New(fault.ProviderDown, "cloud: 503 Service Unavailable")
 	}
-	return rand.Float64() < c.Faults.Lose, nil
+	return rand.Float64() < f.Lose, nil
 }
 
 var errLost = errors.New("cloud: read: connection reset by peer")
@@ -72,8 +89,9 @@ func (c *Cloud) Create(ctx context.Context, spec machine.Spec) (machine.Machine,
 	if err != nil {
 		return machine.Machine{}, err
 	}
-	if c.Faults.AtCreate != nil {
-		if err := c.Faults.AtCreate(spec); err != nil {
+	f := c.faults()
+	if f.AtCreate != nil {
+		if err := f.AtCreate(spec); err != nil {
 			return machine.Machine{}, err
 		}
 	}
@@ -83,7 +101,7 @@ func (c *Cloud) Create(ctx context.Context, spec machine.Spec) (machine.Machine,
 		}
 		return m, nil
 	}
-	if rand.Float64() < c.Faults.Full || c.Faults.Max > 0 && c.Count() >= c.Faults.Max {
+	if rand.Float64() < f.Full || f.Max > 0 && c.Count() >= f.Max {
 		return machine.Machine{}, fault.New(fault.NoCapacity, "cloud: no host has room for %s", spec.Name)
 	}
 	m := machine.Machine{

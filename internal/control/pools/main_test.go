@@ -64,6 +64,12 @@ func (w *world) namespace(name string) {
 // control runs a controller until the test ends or stop is called.
 func (w *world) control(times pools.Times) (stop func()) {
 	w.Helper()
+	return w.controlAs("", times)
+}
+
+// controlAs does so with another identity of the cluster.
+func (w *world) controlAs(cluster string, times pools.Times) (stop func()) {
+	w.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
 	if times.Backoff == 0 {
 		times.Backoff = 50 * time.Millisecond
@@ -71,7 +77,7 @@ func (w *world) control(times pools.Times) (stop func()) {
 	times.Herald = 20 * time.Millisecond
 	log := slog.New(slog.NewTextHandler(testWriter{w.T}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	mgr, err := manager.New(ctx, server.Config(), manager.Options{
-		Namespace: w.pool, MetricsAddress: "0", ProbeAddress: "0",
+		Namespace: w.pool, ClusterID: cluster, MetricsAddress: "0", ProbeAddress: "0",
 		Places: cloud.Places{Cloud: w.cloud}, Readier: w.ready, Times: times, Log: log,
 	})
 	w.must(err)
