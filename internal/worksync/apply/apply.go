@@ -39,6 +39,10 @@ type Config struct {
 	// are new are written under their own names at once, which spares a third
 	// of the system's work.
 	Fresh bool
+	// Fixed are paths that something holds in place, such as mount points: they
+	// are neither removed nor replaced, a file is written in place, and a mode
+	// that cannot be set is left as it is.
+	Fixed map[string]bool
 	// Workers is how many goroutines write small files.
 	Workers int
 }

@@ -29,7 +29,7 @@ func (a *Applier) Delete(path string) error {
 		return err
 	}
 	name := tree.Name(path)
-	if a.kept[path] {
+	if a.kept[path] || a.cfg.Fixed[path] {
 		return nil
 	}
 	if seen.Kind == tree.Dir && seen.Holds {
@@ -59,7 +59,7 @@ func (a *Applier) Delete(path string) error {
 // keep marks a folder that stays and, because of it, those around it.
 func (a *Applier) keep(path string) {
 	a.warnings = append(a.warnings, fmt.Sprintf("%q: kept, because it holds files that are not synced", path))
-	for ; path != ""; path = tree.Parent(path) {
+	for ; path != "" && !a.cfg.Fixed[path]; path = tree.Parent(path) {
 		a.kept[path] = true
 	}
 }
@@ -68,6 +68,9 @@ func (a *Applier) keep(path string) {
 func (a *Applier) Make(e tree.Entry) error {
 	if err := a.failed(); err != nil {
 		return err
+	}
+	if seen := a.expected(e.Path); seen != nil && a.cfg.Fixed[e.Path] {
+		return fmt.Errorf("%q: a %v is to take the place of a %v that is fixed there: %w", e.Path, e.Kind, seen.Kind, errMeanwhile)
 	}
 	at, err := a.cursor.Folder(tree.Parent(e.Path))
 	if err != nil {
@@ -111,7 +114,7 @@ func (a *Applier) folderMode(at *tree.Folder, name string, e tree.Entry) (tree.S
 		mode |= 0o700
 	}
 	err := at.Chmod(name, mode)
-	if err != nil && !a.cfg.Ways.NoModes {
+	if err != nil && !a.cfg.Ways.NoModes && !a.cfg.Fixed[e.Path] {
 		return tree.Stamp{}, at.At("set mode of", name, err)
 	}
 	fi, err := at.Lstat(name)
@@ -211,12 +214,12 @@ func (a *Applier) setMeta(at *tree.Folder, name string, e tree.Entry, seen *tree
 		return a.folderMode(at, name, e)
 	}
 	if e.Mode != seen.Mode {
-		if err := at.Chmod(name, fs.FileMode(e.Mode)); err != nil && !a.cfg.Ways.NoModes {
+		if err := at.Chmod(name, fs.FileMode(e.Mode)); err != nil && !a.cfg.Ways.NoModes && !a.cfg.Fixed[e.Path] {
 			return tree.Stamp{}, at.At("set mode of", name, err)
 		}
 	}
 	if e.MTime != seen.MTime {
-		if err := at.Chtimes(name, time.Time{}, time.Unix(0, e.MTime)); err != nil {
+		if err := at.Chtimes(name, time.Time{}, time.Unix(0, e.MTime)); err != nil && !a.cfg.Fixed[e.Path] {
 			return tree.Stamp{}, at.At("set time of", name, err)
 		}
 	}

@@ -80,10 +80,15 @@ type tempFile struct {
 	file *os.File
 	name string
 	seen *tree.Node
+	// inPlace: what is written is the file itself, which cannot be replaced.
+	inPlace bool
 }
 
 func (a *Applier) create(at *tree.Folder, e tree.Entry, seen *tree.Node) (*tempFile, error) {
 	t := &tempFile{at: at, name: tree.Name(e.Path), seen: seen}
+	if a.cfg.Fixed[e.Path] && seen != nil {
+		return t, a.overwrite(t)
+	}
 	if !a.cfg.Fresh || seen != nil {
 		t.name = a.tempName()
 	}
@@ -101,8 +106,21 @@ func (a *Applier) create(at *tree.Folder, e tree.Entry, seen *tree.Node) (*tempF
 	return t, nil
 }
 
+// overwrite opens a file that is fixed in its place.
+func (a *Applier) overwrite(t *tempFile) error {
+	t.inPlace = true
+	err := verify(t.at, t.name, t.seen)
+	if err == nil {
+		t.file, err = t.at.Root.OpenFile(t.name, os.O_WRONLY|os.O_TRUNC, 0)
+	}
+	return t.at.At("write", t.name, err)
+}
+
 func (t *tempFile) discard() error {
 	_ = t.file.Close() // it is being thrown away, or closed already
+	if t.inPlace {
+		return nil
+	}
 	return t.at.Remove(t.name)
 }
 
@@ -113,6 +131,9 @@ func (a *Applier) commit(t *tempFile, e tree.Entry) error {
 	if err == nil {
 		err = t.at.Chtimes(t.name, time.Time{}, time.Unix(0, e.MTime))
 	}
+	if t.inPlace && errors.Is(err, fs.ErrPermission) {
+		err = nil // somebody else's file, which we may write to and no more
+	}
 	if err == nil && t.name != name {
 		if err = verify(t.at, name, t.seen); err == nil {
 			err = rename(t.at, t.name, name)
@@ -121,7 +142,7 @@ func (a *Applier) commit(t *tempFile, e tree.Entry) error {
 	if err != nil {
 		return errors.Join(t.at.At("write", name, err), t.discard())
 	}
-	stamp, err := a.dress(t.at, name, e)
+	stamp, err := a.dress(t, name, e)
 	if err != nil {
 		return t.at.At("write", name, err)
 	}
@@ -132,9 +153,10 @@ func (a *Applier) commit(t *tempFile, e tree.Entry) error {
 
 // dress makes sure of the mode, from which the umask may have taken bits, and
 // that the file is still the one that was written.
-func (a *Applier) dress(at *tree.Folder, name string, e tree.Entry) (tree.Stamp, error) {
+func (a *Applier) dress(t *tempFile, name string, e tree.Entry) (tree.Stamp, error) {
+	at := t.at
 	fi, err := at.Lstat(name)
-	if err == nil && uint32(fi.Mode().Perm()) != e.Mode && !a.cfg.Ways.NoModes {
+	if err == nil && !t.inPlace && uint32(fi.Mode().Perm()) != e.Mode && !a.cfg.Ways.NoModes {
 		if err = at.Chmod(name, fs.FileMode(e.Mode)); err == nil {
 			fi, err = at.Lstat(name)
 		}
@@ -143,7 +165,7 @@ func (a *Applier) dress(at *tree.Folder, name string, e tree.Entry) (tree.Stamp,
 		return tree.Stamp{}, err
 	}
 	stamp := tree.StampOf(fi, time.Now())
-	if !fi.Mode().IsRegular() || stamp.Size != e.Size || !near(stamp.MTime, e.MTime) {
+	if !fi.Mode().IsRegular() || stamp.Size != e.Size || !t.inPlace && !near(stamp.MTime, e.MTime) {
 		return tree.Stamp{}, errMeanwhile
 	}
 	return stamp, nil

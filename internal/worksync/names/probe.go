@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"syscall"
 
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
@@ -16,7 +17,7 @@ func Probe(dir *tree.Folder, prefix string) (Ways, error) {
 	w := usual()
 	base := prefix + "probe"
 	err := create(dir, base)
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return w, nil
 	}
 	if err != nil {

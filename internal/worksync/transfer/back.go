@@ -52,7 +52,13 @@ func (x *exchange) back(ctx context.Context) error {
 func (x *exchange) ways(steps []plan.Step) (names.Ways, error) {
 	for _, s := range steps {
 		if s.Op != plan.Delete {
-			return names.Probe(x.root(), tree.TempPrefix+x.cfg.TempTag+"-")
+			cursor := tree.NewCursor(x.root())
+			defer cursor.Close()
+			at, err := cursor.Folder(x.cfg.ProbeIn)
+			if err != nil {
+				return names.Ways{}, err
+			}
+			return names.Probe(at, tree.TempPrefix+x.cfg.TempTag+"-")
 		}
 	}
 	return names.Ways{}, nil
@@ -67,7 +73,11 @@ func (x *exchange) pull(ctx context.Context, p plan.Plan, ways names.Ways) error
 		}
 		return x.refresh()
 	}
-	a := apply.New(ctx, apply.Config{Root: x.root(), Seen: x.nodes, Tag: x.cfg.TempTag, Ways: ways, Workers: workers()})
+	fixed := make(map[string]bool, len(x.cfg.Fixed))
+	for _, path := range x.cfg.Fixed {
+		fixed[path] = true
+	}
+	a := apply.New(ctx, apply.Config{Root: x.root(), Seen: x.nodes, Tag: x.cfg.TempTag, Ways: ways, Fixed: fixed, Workers: workers()})
 	t := &taker{exchange: x, applier: a, steps: p.Near}
 	res, err := t.run(ctx)
 	if cerr := a.Close(); err == nil && cerr != nil {

@@ -26,6 +26,12 @@ type ClientConfig struct {
 	StateDir string   // the near side's baseline of this folder on this machine; made if it is missing
 	Exclude  []string // gitignore patterns; those of the root's ignore file come before them
 	TempTag  string   // marks temporary files in Root, see CleanTemp
+	// Fixed are paths below Root that something holds in place, such as mount
+	// points: Back neither removes nor replaces them. One that was removed on the
+	// machine is there again after the next Up.
+	Fixed []string
+	// ProbeIn is the folder below Root in which the file system is tried out; "": Root.
+	ProbeIn string
 	// Progress is called for every file and piece of one, from one goroutine at
 	// a time; it should return at once.
 	Progress func(Progress)
