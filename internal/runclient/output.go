@@ -33,6 +33,13 @@ func newOutput(out, err io.Writer) *output {
 	return &output{out: out, err: err, changed: make(chan struct{})}
 }
 
+// resume makes p the position of the first byte to come.
+func (o *output) resume(p wire.Pos) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.received, o.written = p, p
+}
+
 // take accepts log bytes at p. What is there already is skipped: after a
 // reconnect the agent sends from where we said that we are.
 func (o *output) take(p wire.Pos, b []byte) error {

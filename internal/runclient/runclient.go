@@ -46,6 +46,11 @@ type Options struct {
 	// Ping is how often the connection is tried when it is quiet; 0: 5 s. A
 	// connection that says nothing for three times as long counts as dead.
 	Ping time.Duration
+	// Resume joins the run of that name, if there is one, in the place of a client
+	// that died: what that one acknowledged is not repeated.
+	Resume bool
+	// Started is called when the run is there. It must not block.
+	Started func()
 	// Lost and Back tell of a connection that broke, and of the run joined
 	// again. They are called from one goroutine and must not block.
 	Lost func(cause error)

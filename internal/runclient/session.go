@@ -75,7 +75,7 @@ func (c *client) join(conn *wire.Conn) (answer wire.RunJoined, err error) {
 		have := c.out.look().received
 		err = conn.SendRequest(wire.MethodRunAttach, wire.RunAttach{RunID: c.spec.RunID, Lease: c.spec.Lease, Have: have, Ping: c.opts.Ping})
 	} else {
-		err = conn.SendRequest(wire.MethodRunStart, wire.RunStart{Spec: c.spec, Ping: c.opts.Ping})
+		err = conn.SendRequest(wire.MethodRunStart, wire.RunStart{Spec: c.spec, Ping: c.opts.Ping, Resume: c.opts.Resume})
 	}
 	if errors.Is(err, wire.ErrFrameTooLarge) {
 		return answer, finalError{fault.New(fault.Usage, "run: command, script and environment are more than %d bytes together", wire.MaxFrame)}
@@ -104,9 +104,16 @@ func (c *client) join(conn *wire.Conn) (answer wire.RunJoined, err error) {
 	if err := wire.Unmarshal(r.Body, &answer); err != nil {
 		return answer, finalError{fault.New(fault.Protocol, "run: decode response: %w", err)}
 	}
+	if !started && c.opts.Resume {
+		c.out.resume(answer.From)
+		c.in.resume(answer.Have)
+	}
 	c.mu.Lock()
 	c.started = true
 	c.mu.Unlock()
+	if !started && c.opts.Started != nil {
+		c.opts.Started()
+	}
 	return answer, nil
 }
 

@@ -84,11 +84,16 @@ type LeaseList struct {
 	Leases []Lease `cbor:"1,keyasint"`
 }
 
-// A LinkRequest asks that a folder of a lease appears at an absolute path.
+// A LinkRequest asks that a folder or file of a lease appears at an absolute path.
 type LinkRequest struct {
 	Lease  string `cbor:"1,keyasint"`
-	Path   string `cbor:"2,keyasint"`           // absolute on the machine; on Windows "/x" is the system drive's \x
+	Path   string `cbor:"2,keyasint"`           // absolute on the machine, or "~/x"; on Windows "/x" is the system drive's \x
 	Target string `cbor:"3,keyasint,omitempty"` // below the lease's work folder; "" is that folder
+	// Inside: Path is below the lease's work folder too. Such a link takes the
+	// place of an earlier one and needs no root.
+	Inside bool `cbor:"4,keyasint,omitempty"`
+	// Make makes the target an empty folder if nothing is there.
+	Make bool `cbor:"5,keyasint,omitempty"`
 }
 
 // A LinkAnswer tells how the path was made to work.

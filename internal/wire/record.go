@@ -61,6 +61,13 @@ func (d *RecordDecoder) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// Reset forgets a record that is not complete, and tells how many bytes it had.
+func (d *RecordDecoder) Reset() int {
+	n := len(d.buf)
+	d.buf = nil
+	return n
+}
+
 // Next returns the next record that is complete; ok is false when more bytes
 // are needed. The record takes n bytes of the log. A record of an unknown kind
 // is passed on, one that is too long is a fault.

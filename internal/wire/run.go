@@ -70,6 +70,9 @@ type WinSize struct {
 type RunStart struct {
 	Spec RunSpec       `cbor:"1,keyasint"`
 	Ping time.Duration `cbor:"2,keyasint,omitempty"` // how often the client will be heard at least
+	// Resume: the client may be the successor of one that died. It has nothing of
+	// either log, and goes on where the other one was acknowledged.
+	Resume bool `cbor:"3,keyasint,omitempty"`
 }
 
 // A RunAttach joins a run. One that the machine does not know is a fault of
@@ -88,6 +91,8 @@ type RunJoined struct {
 	Warnings []string `cbor:"2,keyasint,omitempty"`
 	// Over tells that the run takes no input any more, whatever Have says.
 	Over bool `cbor:"3,keyasint,omitempty"`
+	// From is where the output log goes on for a client that resumes.
+	From Pos `cbor:"4,keyasint,omitempty"`
 }
 
 // A RunKill asks that a run ends: the whole tree is told (TERM), and killed after

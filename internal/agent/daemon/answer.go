@@ -67,6 +67,9 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 		if err != nil {
 			return conn.Respond(nil, err)
 		}
+		if q.Resume {
+			return orStreamed(run.Resume(ctx, conn, q.Ping))
+		}
 		return orStreamed(run.Stream(ctx, conn, 0, q.Ping))
 	case wire.MethodRunAttach:
 		var q wire.RunAttach

@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -135,8 +137,13 @@ func (s *Store) Update(ctx context.Context, name string, change func(disk.LeaseD
 	if err != nil {
 		return err
 	}
+	before := rec
+	before.Links, before.Rewrites = slices.Clone(rec.Links), slices.Clone(rec.Rewrites)
 	if err := change(dir, &rec); err != nil {
 		return err
+	}
+	if reflect.DeepEqual(before, rec) {
+		return nil // forcing a record to the disk costs more than all else here
 	}
 	return dir.Write(rec)
 }

@@ -2,8 +2,11 @@ package lease
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"outrigger.dev/outrigger/internal/agent/disk"
 	"outrigger.dev/outrigger/internal/agent/link"
@@ -15,13 +18,19 @@ import (
 // rewritten in its runs where that needs root and root cannot be become.
 // Faults: PathTaken; Busy, which names the lease that has the path.
 func (s *Store) Link(ctx context.Context, req wire.LinkRequest) (wire.LinkAnswer, error) {
-	path, err := link.Clean(runtime.GOOS, req.Path)
+	if req.Inside {
+		return s.linkInside(ctx, req)
+	}
+	path, err := inHome(req.Path)
+	if err == nil {
+		path, err = link.Clean(runtime.GOOS, path)
+	}
 	if err != nil {
 		return wire.LinkAnswer{}, err
 	}
 	var answer wire.LinkAnswer
 	err = s.Update(ctx, req.Lease, func(dir disk.LeaseDir, rec *disk.Lease) error {
-		target, err := dir.Work(req.Target)
+		target, err := linkTarget(dir, req)
 		if err != nil {
 			return err
 		}
@@ -41,6 +50,48 @@ func (s *Store) Link(ctx context.Context, req wire.LinkRequest) (wire.LinkAnswer
 		return err
 	})
 	return answer, err
+}
+
+// inHome resolves a path that begins with "~/".
+func inHome(path string) (string, error) {
+	rest, ok := strings.CutPrefix(path, "~/")
+	if !ok {
+		return path, nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fault.New(fault.RemoteFile, "path %s: %w", path, err)
+	}
+	return filepath.Join(home, rest), nil
+}
+
+// linkInside makes a link in the lease's own folder. It needs no record: it
+// goes with the folder.
+func (s *Store) linkInside(ctx context.Context, req wire.LinkRequest) (wire.LinkAnswer, error) {
+	var answer wire.LinkAnswer
+	err := s.With(ctx, req.Lease, func(dir disk.LeaseDir, _ disk.Lease) error {
+		path, err := dir.Work(req.Path)
+		if err != nil {
+			return err
+		}
+		if answer.Target, err = linkTarget(dir, req); err != nil {
+			return err
+		}
+		return link.Inside(ctx, path, answer.Target)
+	})
+	return answer, err
+}
+
+// linkTarget returns the target's place, and makes it if that is asked for.
+func linkTarget(dir disk.LeaseDir, req wire.LinkRequest) (string, error) {
+	target, err := dir.Work(req.Target)
+	if err != nil || !req.Make {
+		return target, err
+	}
+	if _, err := os.Lstat(target); err == nil {
+		return target, nil
+	}
+	return target, disk.Fault("folder "+target, os.MkdirAll(target, 0o755))
 }
 
 // pathFree is nil unless another lease has the path, or one that it would be inside of.

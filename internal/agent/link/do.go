@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"outrigger.dev/outrigger/internal/agent/disk"
@@ -76,6 +77,30 @@ func Do(ctx context.Context, steps []Step, power Power) error {
 		}
 	}
 	return nil
+}
+
+// Inside makes the link path, in a folder of the lease's own, in the place of
+// another link or of an empty folder.
+func Inside(ctx context.Context, path, target string) error {
+	if got, err := os.Readlink(path); err == nil && sameTarget(got, target) {
+		return nil
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if !isLink(info) && !info.IsDir() {
+			return fault.New(fault.PathTaken, "path %s: there is a file", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return fault.New(fault.PathTaken, "path %s: a folder is there: %w", path, err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return disk.Fault("path "+path, err)
+	}
+	op := Symlink
+	if runtime.GOOS == "windows" {
+		op = Junction
+	}
+	return Do(ctx, []Step{{Op: op, Path: path, Target: target}}, AsUser)
 }
 
 // Undo removes a link and the folders made for it. What is at the path but

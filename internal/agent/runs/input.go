@@ -70,6 +70,15 @@ func (in *input) take(p wire.Pos, b []byte) error {
 	return nil
 }
 
+// resume forgets a record of which only a part came before its client died:
+// the next client begins with a whole one.
+func (in *input) resume() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.received -= wire.Pos(in.dec.Reset())
+	in.ring()
+}
+
 // next returns the oldest item that is not dealt with; ok is false when there
 // is none before changed is closed.
 func (in *input) next() (it item, changed <-chan struct{}, ok bool) {

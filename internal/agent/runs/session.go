@@ -22,8 +22,18 @@ const defaultPing = 15 * time.Second
 // A session is a client's connection to a run.
 type session struct {
 	conn *wire.Conn
+	have wire.Pos      // of the output log is with the client at first
 	done chan struct{} // closed when it is over
 }
+
+// Resume is Stream for a client that knows nothing of the run: the output log
+// goes on where it was acknowledged, the input log where it was received.
+func (r *Run) Resume(ctx context.Context, conn *wire.Conn, ping time.Duration) error {
+	return r.Stream(ctx, conn, resume, ping)
+}
+
+// resume stands for the position that was acknowledged.
+const resume wire.Pos = -1
 
 // Stream joins the client on conn to the run: it answers the client's request,
 // then sends the output log from have on. A client that was connected before
@@ -35,7 +45,7 @@ func (r *Run) Stream(ctx context.Context, conn *wire.Conn, have wire.Pos, ping t
 	if err != nil {
 		return conn.Respond(nil, err)
 	}
-	err = r.stream(conn, have, ping)
+	err = r.stream(conn, ses.have, ping)
 	if r.leave(ses) {
 		return nil
 	}
@@ -44,7 +54,7 @@ func (r *Run) Stream(ctx context.Context, conn *wire.Conn, have wire.Pos, ping t
 
 // join makes conn the run's only connection.
 func (r *Run) join(conn *wire.Conn, have wire.Pos) (*session, error) {
-	ses := &session{conn: conn, done: make(chan struct{})}
+	ses := &session{conn: conn, have: have, done: make(chan struct{})}
 	for {
 		r.mu.Lock()
 		old := r.session
@@ -62,6 +72,11 @@ func (r *Run) join(conn *wire.Conn, have wire.Pos) (*session, error) {
 		}
 		old.conn.Close()
 		<-old.done
+	}
+	if have == resume {
+		ses.have = r.log.Span().Acked
+		r.in.resume()
+		return ses, nil
 	}
 	if span := r.log.Span(); have < span.Acked || have > span.End {
 		r.leave(ses)
@@ -105,7 +120,7 @@ type exchange struct {
 
 func (r *Run) stream(conn *wire.Conn, have wire.Pos, ping time.Duration) error {
 	received, _, _ := r.in.look()
-	if err := conn.Respond(wire.RunJoined{Have: received, Warnings: r.warnings, Over: r.proc == nil}, nil); err != nil {
+	if err := conn.Respond(wire.RunJoined{Have: received, From: have, Warnings: r.warnings, Over: r.proc == nil}, nil); err != nil {
 		return err
 	}
 	if ping <= 0 {
