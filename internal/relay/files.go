@@ -2,94 +2,204 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/host"
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
 )
 
-// files is one connection to the agent's serve, with a sync session on it if
-// the job has files.
-type files struct {
+// A folder is one of the job's Files, with a connection to the agent's serve
+// and a sync session on it while there is one.
+type folder struct {
+	Files
+	*relay
 	conn    *wire.Conn
 	session *transfer.Session
 }
 
-func (f *files) close() {
+func (f *folder) close() {
 	if f.session != nil {
 		_ = f.session.Close() // what matters of it was reported by Up and Back
 	}
-	f.conn.Close()
+	if f.conn != nil {
+		f.conn.Close()
+	}
+	f.session, f.conn = nil, nil
 }
 
-// openFiles opens the connection, takes the lease (again, after a reconnect:
-// that is idempotent) and begins the sync.
-func (r *relay) openFiles(ctx context.Context) error {
-	lease := r.job.Lease
-	conn, err := r.host.Open(ctx, host.Serve, func(c *wire.Conn) error {
-		return c.SendRequest(wire.MethodLeaseAcquire, wire.LeaseAcquire{
+// open opens the connection, takes the lease (again, after a reconnect: that is
+// idempotent) with the links given, and begins the sync, if there is one.
+// What can be asked for before an answer is here is, which saves round trips.
+func (f *folder) open(ctx context.Context, links []Link) error {
+	lease := f.job.Lease
+	begin := f.Dir != ""
+	conn, err := f.host.Open(ctx, host.Serve, func(c *wire.Conn) error {
+		err := c.SendRequest(wire.MethodLeaseAcquire, wire.LeaseAcquire{
 			Name: lease.Name, Owner: string(lease.Owner), Expires: time.Now().Add(lease.TTL), Note: lease.Note,
 		})
+		for _, l := range links {
+			if err == nil {
+				err = c.SendRequest(wire.MethodLink, f.linkRequest(l))
+			}
+		}
+		if err == nil && begin {
+			err = c.SendRequest(wire.MethodSync, wire.SyncRequest{Lease: lease.Name, Folder: f.Folder})
+		}
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	f := &files{conn: conn}
-	abort := context.AfterFunc(ctx, func() { conn.Close() })
-	defer abort()
-	var got wire.Lease
-	if err := conn.RecvResponse(&got); err != nil {
+	f.conn = conn
+	if err := f.answers(ctx, links); err != nil {
 		f.close()
-		return err
+		return orCause(ctx, err)
 	}
-	r.result.Work = got.Work
-	if r.job.Files.Dir != "" {
-		if err := conn.Call(wire.MethodSync, wire.SyncRequest{Lease: lease.Name, Folder: r.job.Files.Folder}, nil); err != nil {
-			f.close()
-			return err
-		}
-		f.session, err = transfer.Open(ctx, conn, transfer.ClientConfig{
-			Root: r.job.Files.Dir, StateDir: r.job.Files.StateDir, Exclude: r.job.Files.Exclude,
-			TempTag: r.job.Files.TempTag, Progress: r.watcher.Progress, Log: r.job.Log,
-		})
-		if err != nil {
-			f.close()
-			return err
-		}
-	}
-	r.files = f
 	return nil
 }
 
-func (r *relay) up(ctx context.Context) error {
-	return r.sync(ctx, Up, (*transfer.Session).Up)
+// answers takes the answers to what open asked for.
+func (f *folder) answers(ctx context.Context, links []Link) error {
+	abort := context.AfterFunc(ctx, func() { f.conn.Close() })
+	defer abort()
+	var got wire.Lease
+	if err := f.conn.RecvResponse(&got); err != nil {
+		return err
+	}
+	f.setLease(got)
+	for _, l := range links {
+		var answer wire.LinkAnswer
+		err := f.conn.RecvResponse(&answer)
+		if err := f.linked(l, answer, err); err != nil {
+			return err
+		}
+	}
+	if f.Dir == "" {
+		return nil
+	}
+	if err := f.conn.RecvResponse(nil); err != nil {
+		return err
+	}
+	var err error
+	f.session, err = transfer.Open(ctx, f.conn, transfer.ClientConfig{
+		Root: f.Dir, StateDir: f.StateDir, Exclude: f.Exclude, Fixed: f.Fixed, ProbeIn: f.ProbeIn,
+		TempTag: f.TempTag, Progress: f.watcher.Progress, Log: f.job.Log,
+	})
+	return err
 }
 
-func (r *relay) back(ctx context.Context) error {
-	return r.sync(ctx, Back, (*transfer.Session).Back)
+func orCause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
 }
 
 // sync moves files one way. What has arrived when the connection breaks is not
 // sent twice.
-func (r *relay) sync(ctx context.Context, part Part, move func(*transfer.Session, context.Context) (transfer.Report, error)) error {
-	if r.job.Files.Dir == "" {
-		return nil
+func (f *folder) sync(ctx context.Context, part Part) error {
+	move := (*transfer.Session).Up
+	if part == Back {
+		move = (*transfer.Session).Back
 	}
-	r.watcher.Begin(part)
-	return r.persist(ctx, func(ctx context.Context) error {
-		if r.files == nil {
-			if err := r.openFiles(ctx); err != nil {
+	f.watcher.Begin(part)
+	if f.Hold != nil {
+		release, err := f.Hold(ctx)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	return f.persist(ctx, func(ctx context.Context) error {
+		if f.session == nil {
+			if err := f.open(ctx, nil); err != nil {
 				return err
 			}
 		}
-		report, err := move(r.files.session, ctx)
+		report, err := move(f.session, ctx)
 		if err != nil {
-			r.files.close()
-			r.files = nil
+			f.close()
 			return err
 		}
-		r.watcher.Synced(part, report)
+		f.watcher.Synced(part, report)
 		return nil
 	})
+}
+
+// back brings all folders back, also when one of them fails.
+func (r *relay) back(ctx context.Context) error {
+	errs := make([]error, len(r.folders))
+	var g errgroup.Group
+	for i, f := range r.folders {
+		if !f.Up {
+			g.Go(func() error {
+				errs[i] = f.sync(ctx, Back)
+				return nil
+			})
+		}
+	}
+	_ = g.Wait() // the errors are in the list
+	return joinFaults(errs)
+}
+
+// joinFaults makes one fault of several: the first with the words of the others.
+func joinFaults(errs []error) error {
+	var all error
+	for _, err := range errs {
+		switch {
+		case err == nil:
+		case all == nil:
+			all = err
+		default:
+			joined := fault.New(fault.Of(all), "%w; and %v", all, err)
+			var f *fault.Error
+			if errors.As(all, &f) {
+				joined.Detail, joined.Remedy, joined.Exit = f.Detail, f.Remedy, f.Exit
+			}
+			all = joined
+		}
+	}
+	return all
+}
+
+// liveEvery is how often files that change during the run are looked at. The
+// kubelet itself takes a minute on average to pass on a change.
+const liveEvery = 2 * time.Second
+
+// follow brings up what changes here during the run, until the returned
+// function is called.
+func (r *relay) follow(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var g errgroup.Group
+	for _, f := range r.folders {
+		if f.Changed == nil {
+			continue
+		}
+		g.Go(func() error {
+			tick := time.NewTicker(liveEvery)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-tick.C:
+				}
+				if !f.Changed() {
+					continue
+				}
+				if err := f.sync(ctx, Up); err != nil && ctx.Err() == nil {
+					f.watcher.Warn("what changed during the run could not be brought up: " + err.Error())
+				}
+			}
+		})
+	}
+	return func() {
+		cancel()
+		_ = g.Wait() // its errors were told
+	}
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -12,12 +13,32 @@ import (
 
 // A Job is a command and the files that it works on.
 type Job struct {
-	Lease   Lease
-	Files   Files
-	Command wire.RunSpec // RunID, Lease and Absence are filled in
+	Lease Lease
+	// Files are synced at once, each over a connection of its own.
+	Files []Files
+	Links []Link
+	// Base is what a relative Command.Dir is relative to: an absolute path on the
+	// machine, or a folder below the lease's work folder.
+	Base    string
+	Command wire.RunSpec // Lease and Absence are filled in, and RunID if there is none
 	Streams runclient.Streams
 	// Signals are names without "SIG" that the user sends: INT, TERM, HUP.
 	Signals <-chan string
+	// Grace, if not 0, makes signals be what they are in a container: all go to
+	// the command, and what is left of it so long after a TERM is killed.
+	Grace time.Duration
+	// Warm says that the agent is on the machine already, as far as is known.
+	Warm bool
+	// Resume says that the run may have been started by somebody who died: it is
+	// joined, and no files are brought up to it.
+	Resume bool
+	// Over says that the command ended and only its files are to come back.
+	Over bool
+	// Starting is called when all is ready for the command, which it may change; an
+	// error stops the job. Ended is called when the command's end is known and
+	// its output written.
+	Starting func(*wire.RunSpec, wire.Lease) error
+	Ended    func(runclient.Exit) error
 	// Absence is how long the machine goes on without us, and we without it.
 	Absence time.Duration
 	Log     *slog.Logger
@@ -37,15 +58,40 @@ type Lease struct {
 
 // Files says what is synced.
 type Files struct {
-	Dir      string // the folder here; "": nothing is synced
+	Dir      string // the folder here
 	StateDir string // where its baseline is kept
 	Exclude  []string
 	TempTag  string
-	Folder   string // below the lease's work folder; "": that folder itself
-	At       string // absolute path on the machine under which the folder appears; "": none
+	Folder   string   // below the lease's work folder; "": that folder itself
+	Fixed    []string // mount points below Dir, see transfer.ClientConfig
+	ProbeIn  string   // below Dir, likewise
+	// Up: nothing comes back.
+	Up bool
+	// Hold is called before files are moved, and what it returns afterwards. It
+	// keeps others from moving them meanwhile. May be nil.
+	Hold func(context.Context) (release func(), err error)
+	// Changed, if not nil, is asked every now and then during the run: when it
+	// says yes, what changed here is brought up again.
+	Changed func() bool
 }
 
-// A Watcher hears how far a job is. Its methods must not block.
+// A Link is a path under which a folder or file of the lease appears on the machine.
+type Link struct {
+	Path   string // absolute; with Inside below the lease's work folder
+	Target string // below the lease's work folder
+	Inside bool
+	// Late: it is made inside of something that is synced, so after the files are up.
+	Late bool
+	Make bool // make the target an empty folder if there is none
+	// Failed decides about a path that cannot be made; nil: it fails the job.
+	Failed func(error) error
+	// Rewritten is told that the path could not be made and is replaced in what
+	// the command is made of. May be nil.
+	Rewritten func(wire.LinkAnswer)
+}
+
+// A Watcher hears how far a job is. Its methods must not block, and may be
+// called at once.
 type Watcher interface {
 	// Begin says which part begins. Synced or Ended says that it ended well.
 	Begin(part Part)

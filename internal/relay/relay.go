@@ -13,6 +13,7 @@ package relay
 import (
 	"context"
 	"path"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,9 +31,16 @@ const releaseLimit = 30 * time.Second
 // Do carries out the job on the machine. The error is what we failed to do; a
 // command that failed is in the Result alone.
 func Do(ctx context.Context, h *host.Host, job Job, watcher Watcher) (Result, error) {
-	stop, ctx := watch(ctx, job.Signals)
+	stop, ctx := watch(ctx, job.Signals, job.Grace)
 	defer stop.end()
 	r := &relay{host: h, job: job, watcher: watcher, stop: stop}
+	for _, f := range job.Files {
+		r.folders = append(r.folders, &folder{Files: f, relay: r})
+	}
+	r.control = &folder{relay: r} // a connection without files
+	if len(r.folders) > 0 {
+		r.control = r.folders[0]
+	}
 	defer r.close()
 	err := r.do(ctx)
 	if job.Lease.End {
@@ -47,42 +55,62 @@ type relay struct {
 	job     Job
 	watcher Watcher
 	stop    *stopper
-	result  Result
 
-	files *files     // the connection that files go over
-	early *wire.Conn // a connection for the run, opened while the files go up
+	folders []*folder
+	control *folder    // the one that takes the lease and makes links: the first, if there are any
+	early   *wire.Conn // a connection for the run, opened while the files go up
+
+	mu     sync.Mutex
+	lease  wire.Lease
+	result Result
+}
+
+func (r *relay) setLease(l wire.Lease) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lease, r.result.Work = l, l.Work
 }
 
 func (r *relay) do(ctx context.Context) error {
+	if r.job.Over {
+		return r.back(ctx)
+	}
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
 	renewed := r.keepLease(ctx)
 	defer renewed()
-
-	if err := r.run(ctx); err != nil {
-		if !r.result.Ran {
+	if r.job.Starting != nil {
+		if err := r.job.Starting(&r.job.Command, r.lease); err != nil {
 			return err
 		}
-		// The command ran, so what it wrote is brought back before its fault is told.
-		if backErr := r.back(ctx); backErr != nil {
-			return fault.New(fault.Of(err), "%w; and bringing files back: %v", err, backErr)
-		}
+	}
+	unfollow := r.follow(ctx)
+	err := r.run(ctx)
+	unfollow()
+	if r.result.Ran && r.job.Ended != nil {
+		err = joinFaults([]error{err, r.job.Ended(r.result.Exit)})
+	}
+	if !r.result.Ran {
 		return err
 	}
-	return r.back(ctx)
+	// Whatever went wrong since: what the command wrote is brought back before that is told.
+	if backErr := r.back(ctx); backErr != nil {
+		if err == nil {
+			return backErr
+		}
+		return fault.New(fault.Of(err), "%w; and bringing files back: %v", err, backErr)
+	}
+	return err
 }
 
-// prepare takes the lease, brings the files up, makes the link, and opens the
+// prepare takes the lease, makes the links, brings the files up, and opens the
 // run's connection beside that.
 func (r *relay) prepare(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		// On a machine without the agent both connections would bring it there.
-		// The second waits until the first has it.
-		if err := r.persist(gctx, r.openFiles); err != nil {
-			return err
-		}
+	// On a machine without the agent each connection would bring it there. The
+	// others wait until the first has it, unless it is known to be there.
+	others := func() {
 		g.Go(func() error {
 			// If it fails the run dials by itself, and tells why it cannot.
 			if conn, err := r.host.Open(gctx, host.Connect, nil); err == nil {
@@ -90,51 +118,53 @@ func (r *relay) prepare(ctx context.Context) error {
 			}
 			return nil
 		})
-		if err := r.up(gctx); err != nil {
+		for _, f := range r.folders {
+			if f != r.control && !r.job.Resume {
+				g.Go(func() error { return f.sync(gctx, Up) })
+			}
+		}
+	}
+	if r.job.Warm {
+		others()
+	}
+	g.Go(func() error {
+		if err := r.persist(gctx, func(ctx context.Context) error { return r.control.open(ctx, r.earlyLinks()) }); err != nil {
 			return err
 		}
-		return r.link(gctx)
+		if !r.job.Warm {
+			others()
+		}
+		if r.control.Dir == "" || r.job.Resume {
+			return nil
+		}
+		return r.control.sync(gctx, Up)
 	})
-	return cause(ctx, g.Wait())
-}
-
-// link makes the folder appear at the path that the job wants.
-func (r *relay) link(ctx context.Context) error {
-	at := r.job.Files.At
-	if at == "" {
-		return nil
+	err := g.Wait()
+	if err == nil {
+		err = r.linkLate(ctx)
 	}
-	var answer wire.LinkAnswer
-	request := wire.LinkRequest{Lease: r.job.Lease.Name, Path: at, Target: r.job.Files.Folder}
-	if err := r.persist(ctx, func(ctx context.Context) error { return r.host.Call(ctx, wire.MethodLink, request, &answer) }); err != nil {
-		return err
-	}
-	if answer.Rewrite {
-		r.watcher.Warn("the folder cannot be made to appear at " + at + " on the machine (" + answer.Why + "); " +
-			"the path is replaced by " + answer.Target + " in the command, its environment and its script")
-	}
-	return nil
+	return cause(ctx, err)
 }
 
 func (r *relay) run(ctx context.Context) error {
 	r.watcher.Begin(Run)
 	spec := r.job.Command
-	spec.RunID, spec.Lease, spec.Absence = string(machine.NewName("run")), r.job.Lease.Name, r.job.Absence
+	spec.Lease, spec.Absence = r.job.Lease.Name, r.job.Absence
+	if spec.RunID == "" {
+		spec.RunID = string(machine.NewName("run"))
+	}
 	if !path.IsAbs(spec.Dir) {
-		base := r.job.Files.Folder
-		if r.job.Files.At != "" {
-			base = r.job.Files.At
-		}
-		spec.Dir = path.Join(base, spec.Dir)
+		spec.Dir = path.Join(r.job.Base, spec.Dir)
 	}
 	streams := r.job.Streams
 	streams.Signals = r.stop.forward
 	r.stop.run(true)
 	exit, err := runclient.Run(ctx, r.dial, spec, streams, runclient.Options{
-		Log:  r.job.Log,
-		Lost: func(cause error) { r.watcher.Lost(cause, r.job.Absence) },
-		Back: r.watcher.Back,
-		Warn: r.watcher.Warn,
+		Log:    r.job.Log,
+		Resume: r.job.Resume,
+		Lost:   func(cause error) { r.watcher.Lost(cause, r.job.Absence) },
+		Back:   r.watcher.Back,
+		Warn:   r.watcher.Warn,
 	})
 	r.stop.run(false)
 	r.watcher.Ended()
@@ -169,8 +199,9 @@ func (r *relay) end(ctx context.Context, err error) error {
 }
 
 func (r *relay) close() {
-	if r.files != nil {
-		r.files.close()
+	r.control.close()
+	for _, f := range r.folders {
+		f.close()
 	}
 	if r.early != nil {
 		r.early.Close()

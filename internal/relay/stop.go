@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"syscall"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 )
@@ -13,19 +14,31 @@ import (
 // runs, the first goes to the command and the second makes us give up waiting;
 // before and after, the first stops what we do. It never stops the cleaning up,
 // which is the caller's and has a context of its own.
+//
+// With a grace, as in a container, all signals go to the command while it
+// runs, one that comes before stops what we do, and after a TERM time runs out:
+// the command is killed, and a little later we give up whatever we do. A signal
+// that comes after the command changes nothing.
 type stopper struct {
 	cancel  context.CancelCauseFunc
 	forward chan string
+	grace   time.Duration
 
 	mu      sync.Mutex
 	running bool
+	ran     bool
 	told    bool // the command has been sent a signal
+	timers  []*time.Timer
 }
 
+// killAfter is how long after the command was killed its end may take to be
+// heard of and its files to come back.
+const killAfter = 3 * time.Second
+
 // watch reads signals ("INT", "TERM", …) until ctx ends.
-func watch(ctx context.Context, signals <-chan string) (*stopper, context.Context) {
+func watch(ctx context.Context, signals <-chan string, grace time.Duration) (*stopper, context.Context) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	s := &stopper{cancel: cancel, forward: make(chan string, 8)}
+	s := &stopper{cancel: cancel, forward: make(chan string, 8), grace: grace}
 	go func() {
 		for {
 			select {
@@ -42,21 +55,43 @@ func watch(ctx context.Context, signals <-chan string) (*stopper, context.Contex
 func (s *stopper) signal(ctx context.Context, sig string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running && !s.told {
+	if s.running && (!s.told || s.grace > 0) {
 		s.told = true
-		select {
-		case s.forward <- sig:
-		case <-ctx.Done():
+		s.send(ctx, sig)
+		if s.grace > 0 && sig == "TERM" && s.timers == nil {
+			s.count(ctx, sig)
 		}
+		return
+	}
+	if _, ends := Numbers[sig]; s.grace > 0 && (s.ran || !ends) {
 		return
 	}
 	s.cancel(Interrupted(sig))
 }
 
+func (s *stopper) send(ctx context.Context, sig string) {
+	select {
+	case s.forward <- sig:
+	case <-ctx.Done():
+	}
+}
+
+// count begins to count the grace down.
+func (s *stopper) count(ctx context.Context, sig string) {
+	s.timers = []*time.Timer{
+		time.AfterFunc(s.grace, func() { s.send(ctx, "KILL") }),
+		time.AfterFunc(s.grace+killAfter, func() { s.cancel(Interrupted(sig)) }),
+	}
+}
+
+// Numbers are those of signals by the names that the protocol uses.
+var Numbers = map[string]syscall.Signal{
+	"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT,
+}
+
 // Interrupted is what a signal makes of work that it has nothing to be handed to.
 func Interrupted(signal string) error {
-	number := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[signal]
-	return fault.New(fault.Interrupted, "stopped by SIG%s", signal).WithExit(fault.ExitSignal + int(number))
+	return fault.New(fault.Interrupted, "stopped by SIG%s", signal).WithExit(fault.ExitSignal + int(Numbers[signal]))
 }
 
 // run says whether signals belong to the command.
@@ -64,10 +99,48 @@ func (s *stopper) run(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running = on
+	s.ran = s.ran || !on
 }
 
 // end stops watching.
-func (s *stopper) end() { s.cancel(nil) }
+func (s *stopper) end() {
+	s.cancel(nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.timers {
+		t.Stop()
+	}
+}
+
+// UntilSignal returns a context that the first signal ends, for work that comes
+// before a job. handOver stops listening, for somebody else to go on; it does
+// not end the context.
+func UntilSignal(ctx context.Context, signals <-chan string) (_ context.Context, handOver func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-quit:
+				return
+			case <-ctx.Done():
+				return
+			case s := <-signals:
+				if _, ends := Numbers[s]; ends {
+					cancel(Interrupted(s))
+				}
+			}
+		}
+	}()
+	return ctx, func() {
+		close(quit)
+		<-done
+	}
+}
+
+// Cause replaces the error of a cancelled context by why it was cancelled.
+func Cause(ctx context.Context, err error) error { return cause(ctx, err) }
 
 // cause replaces the error of a cancelled context by why it was cancelled.
 func cause(ctx context.Context, err error) error {

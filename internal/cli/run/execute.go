@@ -36,7 +36,7 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 	defer stopSignals()
 
 	// Until the relay has the signals, one of them simply ends what we do.
-	taking, handOver := untilSignal(ctx, signals)
+	taking, handOver := relay.UntilSignal(ctx, signals)
 	c, prov, err := take(taking, a, p, show)
 	if err != nil {
 		handOver()
@@ -73,15 +73,13 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 	running, lost := a.DeathWatch(ctx, prov, c.Machine.Name)
 	defer lost(false)
 	term := openTerminal(ctx, a, p, show)
+	files, links, base := p.layout(ws, folder)
 	result, err := relay.Do(running, h, relay.Job{
 		Lease: relay.Lease{
 			Name: string(c.Machine.Name), Owner: c.Record().Owner, Note: note(),
 			TTL: leaseTime(p, c),
 		},
-		Files: relay.Files{
-			Dir: p.dir, StateDir: ws.StateDir(), Exclude: p.exclude,
-			TempTag: ws.TempTag, Folder: folder, At: p.At,
-		},
+		Files: files, Links: links, Base: base,
 		Command: wire.RunSpec{
 			Argv: p.Argv, Script: p.script, Env: p.env, Dir: filepath.ToSlash(p.Workdir),
 			TTY: term.size, Timeout: p.Timeout,
@@ -98,6 +96,19 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 		return describe(err, result)
 	}
 	return exitOf(show, result.Exit)
+}
+
+// layout says what is synced and where on the machine it appears.
+func (p *prepared) layout(ws *workspace.Workspace, folder string) (files []relay.Files, links []relay.Link, base string) {
+	if p.dir != "" {
+		files = []relay.Files{{
+			Dir: p.dir, StateDir: ws.StateDir(), Exclude: p.exclude, TempTag: ws.TempTag, Folder: folder,
+		}}
+	}
+	if p.At == "" {
+		return files, nil, folder
+	}
+	return files, []relay.Link{{Path: p.At, Target: folder}}, p.At
 }
 
 // take makes a machine, or borrows the one that --on names.
