@@ -19,16 +19,19 @@ import (
 
 var update = flag.Bool("update", false, "rewrite deps/*.txt")
 
-// binaries are what users get.
-var binaries = []string{"agent", "outrigger"}
+// binaries are what users get, and the systems that they are for.
+var binaries = map[string][]machine.Platform{
+	"agent": AllSystems, "outrigger": AllSystems,
+	"relay": {{OS: "linux", Arch: "amd64"}},
+}
 
 // TestWhatEachBinaryLinks compares with deps/NAME.txt, so that a new dependency
 // is seen in the commit that brings it. Packages of our own are what layers.txt is about.
 func TestWhatEachBinaryLinks(t *testing.T) {
-	for _, name := range binaries {
+	for name, platforms := range binaries {
 		t.Run(name, func(t *testing.T) {
 			on := map[string][]string{} // systems by package
-			for _, system := range AllSystems {
+			for _, system := range platforms {
 				list, err := List(t.Context(), system, "-deps", "./cmd/"+name)
 				if err != nil {
 					t.Fatal(err)
@@ -41,7 +44,7 @@ func TestWhatEachBinaryLinks(t *testing.T) {
 			}
 			var lines []string
 			for pkg, systems := range on {
-				if len(systems) < len(AllSystems) {
+				if len(systems) < len(platforms) {
 					pkg += " (" + strings.Join(systems, " ") + ")"
 				}
 				lines = append(lines, pkg+"\n")
@@ -85,8 +88,8 @@ func TestSize(t *testing.T) {
 		}
 		budget[words[0]] = mib
 	}
-	for _, name := range binaries {
-		for _, p := range AllSystems {
+	for name, platforms := range binaries {
+		for _, p := range platforms {
 			t.Run(name+"-"+p.OS, func(t *testing.T) {
 				out := filepath.Join(t.TempDir(), name)
 				cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, "./cmd/"+name)

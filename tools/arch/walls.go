@@ -59,6 +59,14 @@ var Walls = []Wall{
 		Why:   "the same sequence serves a laptop and a Pod, and belongs to neither",
 	},
 	{
+		Package: "cmd/relay", Deep: true,
+		Never: []string{
+			"k8s.io/...", "sigs.k8s.io/...", "github.com/spf13/...", "github.com/goccy/...", "net/http/...",
+			Module + "/internal/provider/...", Module + "/internal/config/...", Module + "/internal/ledger", Module + "/api/...",
+		},
+		Why: "the relay starts in every container, and all it knows was handed to it: it needs no API and no token",
+	},
+	{
 		Package: "internal/provider/...",
 		Never:   []string{Module + "/internal/cli/...", Module + "/internal/config", Module + "/internal/relay", "k8s.io/..."},
 		Why:     "a provider knows its place and nothing of who asks",

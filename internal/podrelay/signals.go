@@ -1,0 +1,43 @@
+package podrelay
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// signalNames are those that the command gets, in the words of the protocol.
+var signalNames = map[os.Signal]string{
+	syscall.SIGTERM: "TERM", syscall.SIGINT: "INT", syscall.SIGHUP: "HUP", syscall.SIGQUIT: "QUIT",
+	syscall.SIGUSR1: "USR1", syscall.SIGUSR2: "USR2",
+}
+
+// listen reports signals by name until stop is called.
+func listen() (signals <-chan string, stop func()) {
+	raw := make(chan os.Signal, 16)
+	for s := range signalNames {
+		signal.Notify(raw, s)
+	}
+	named := make(chan string)
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-quit:
+				return
+			case s := <-raw:
+				select {
+				case <-quit:
+					return
+				case named <- signalNames[s]:
+				}
+			}
+		}
+	}()
+	return named, func() {
+		signal.Stop(raw)
+		close(quit)
+		<-done
+	}
+}
