@@ -32,17 +32,19 @@ type planner struct {
 	deleting int
 	incoming int                // machines for anybody that will be idle soon
 	fresh    int                // of those, how many of the pool's image
+	unmade   int                // of those, how many the provider has not made yet
 	idle     []Machine          // for anybody, best first
 	made     []Machine          // for one claim each
 	madeFor  map[string]Machine // the same, by the claim
 	unmet    []int              // claims without a machine, in order
 	starting map[int]bool       // of those, the ones that a machine is on its way for
+	stuck    map[int]bool       // of those, the ones whose machine cannot be made for now
 	wants    []Creation         // in the order of their weight
 	forClaim int                // the first so many of wants are for claims
 }
 
 func newPlanner(s Snapshot) *planner {
-	p := &planner{Snapshot: s, madeFor: map[string]Machine{}, starting: map[int]bool{}}
+	p := &planner{Snapshot: s, madeFor: map[string]Machine{}, starting: map[int]bool{}, stuck: map[int]bool{}}
 	for _, m := range s.Machines {
 		p.total++
 		switch m.Phase {
@@ -59,6 +61,9 @@ func newPlanner(s Snapshot) *planner {
 			p.idle = append(p.idle, m)
 		case m.Phase < Idle || m.Phase == Releasing && m.Returns:
 			p.incoming++
+			if m.Phase == Creating {
+				p.unmade++
+			}
 			if m.Image == s.Pool.Image {
 				p.fresh++
 			}
@@ -130,6 +135,7 @@ func (p *planner) bind() {
 			continue
 		case ok:
 			p.starting[i] = true
+			p.stuck[i] = m.Phase == Creating && p.Pool.Failures > 0
 		case !p.Pool.own(c) && len(p.idle) > 0:
 			p.Bind = append(p.Bind, Binding{i, p.idle[0].Name})
 			p.idle = p.idle[1:]
@@ -160,6 +166,7 @@ func (p *planner) create() {
 		case incoming > 0:
 			incoming--
 			p.starting[i] = true
+			p.stuck[i] = incoming < p.unmade && p.Pool.Failures > 0
 		default:
 			p.wants = append(p.wants, Creation{Image: p.Pool.Image})
 		}

@@ -75,6 +75,7 @@ func TestQueue(t *testing.T) {
 		{"one is starting", "pool max=2 start=2m lease=10m\nm1 booting age=30s\nc1 waits\nc2 waits",
 			"1 c1 MachineStarting 1m30s\n2 c2 MachineStarting 2m0s"},
 		{"creation fails", "pool max=2 backoff=30s failures=3 start=1m\nc1 waits", "1 c1 CreationFailed 1m30s"},
+		{"what is under creation does not come", "pool failures=3\nm1 creating\nm2 booting\nc1 waits 3m\nc2 waits 2m", "1 c1 MachineStarting\n2 c2 CreationFailed"},
 		{"creation is limited", "pool creating=1 start=1m\nc1 waits 3m\nc2 waits 2m", "1 c1 MachineStarting 1m0s\n2 c2 CreationLimited 2m0s"},
 		{"nothing is known", "pool max=1\nm1 leased ns=a\nc1 waits", "1 c1 PoolAtMax"},
 		{"an overdue lease ends any moment", "pool max=1 reuse start=1m lease=10m\nm1 leased 40m ns=a\nc1 waits", "1 c1 PoolAtMax 1s"},

@@ -35,6 +35,8 @@ func (p *planner) reason(i, before int) (Reason, string) {
 	switch {
 	case p.Pool.Closing:
 		return ReasonClosing, "the pool is being deleted"
+	case p.stuck[i]:
+		return ReasonBackoff, p.Pool.Trouble
 	case p.starting[i] || before < len(p.Create):
 		return ReasonStarting, "a machine is starting"
 	case p.Now.Before(p.Pool.BackoffUntil):
