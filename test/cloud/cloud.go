@@ -47,12 +47,12 @@ func (c *Cloud) faults() Faults {
 
 // Faults say how often, from 0 to 1, and how much.
 type Faults struct {
-	Fail     float64       // nothing is done, and an error is returned
-	Lose     float64       // all is done, and an error is returned
-	Full     float64       // of creations: no capacity
-	Delay    time.Duration // of every call, at most
-	Max      int           // machines; 0: no limit
-	AtCreate func(machine.Spec) error
+	Fail     float64                  // nothing is done, and an error is returned
+	Lose     float64                  // all is done, and an error is returned
+	Full     float64                  // of creations: no capacity
+	Delay    time.Duration            // of every call, at most
+	Max      int                      // machines; 0: no limit
+	AtCreate func(machine.Spec) error `json:"-"`
 }
 
 // Init makes the folder.
