@@ -198,6 +198,19 @@ func holder(all []seen, m found) (*seen, found) {
 	return view, best
 }
 
+// tangled returns a mount that is inside of another view's mount which is inside
+// of a mount of its own view: one tree cannot have such a hole. "": there is none.
+func tangled(all []seen) string {
+	for _, v := range all {
+		for _, m := range v.mounts {
+			if outer, around := holder(all, m); outer != nil && outer.ID != v.ID && inMount(v, around.local) {
+				return m.Path
+			}
+		}
+	}
+	return ""
+}
+
 // inViews tells whether a path of the container is one that appears on the machine.
 func inViews(all []seen, p string) bool {
 	return slices.ContainsFunc(all, func(v seen) bool {

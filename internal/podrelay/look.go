@@ -39,6 +39,10 @@ func (c Container) look(plan handoff.Plan) ([]seen, error) {
 			all = append(all, s)
 		}
 	}
+	if path := tangled(all); path != "" {
+		return nil, fault.New(fault.Config, "mount %s: is inside of a mount that other containers of the Pod see, which is inside of one that they do not", path).
+			WithRemedy("Mount one of these volumes elsewhere, or leave one out with the annotation outrigger.dev/sync.<volume>: none")
+	}
 	return all, nil
 }
 

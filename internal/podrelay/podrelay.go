@@ -32,6 +32,9 @@ import (
 const (
 	rootVariable  = "OUTRIGGER_ROOT"  // where the container's root is; for tests
 	debugVariable = "OUTRIGGER_DEBUG" // not empty: tell what is done and when, on stderr
+	// absenceVariable is how long the command goes on while the connection is
+	// lost, as Go writes durations.
+	absenceVariable = "OUTRIGGER_ABSENCE"
 )
 
 // A Container is where the relay is.

@@ -158,7 +158,7 @@ func (j *job) relayJob(signals <-chan string) (relay.Job, error) {
 		Warm:     true,
 		Starting: j.starting,
 		Ended:    j.ended,
-		Absence:  wire.DefaultAbsence,
+		Absence:  j.absence(),
 		Log:      j.watch.log,
 	}
 	if todo.Grace <= 0 {
@@ -198,6 +198,15 @@ func (j *job) relayJob(signals <-chan string) (relay.Job, error) {
 		todo.Links = append(todo.Links, *link)
 	}
 	return todo, nil
+}
+
+// absence is how long the command goes on while the connection is lost.
+func (c Container) absence() time.Duration {
+	d, err := time.ParseDuration(c.IO.Getenv(absenceVariable))
+	if err != nil || d < time.Second {
+		return wire.DefaultAbsence
+	}
+	return d
 }
 
 // files is how a view is synced.

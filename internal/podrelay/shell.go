@@ -2,15 +2,13 @@ package podrelay
 
 import (
 	"context"
-	"path"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/host"
 	"outrigger.dev/outrigger/internal/machine"
-	"outrigger.dev/outrigger/internal/relay"
 	"outrigger.dev/outrigger/internal/runclient"
 	"outrigger.dev/outrigger/internal/wire"
-	"time"
 )
 
 // loginShell becomes the user's own shell.
@@ -100,6 +98,3 @@ func shellRun(ctx context.Context, h *host.Host, owner machine.Owner, spec wire.
 	}
 	return exit, err
 }
-
-var _ = path.Join
-var _ = relay.Up
