@@ -89,16 +89,6 @@ func (c *Client) ServerVersion() string { return string(c.link.ssh.ServerVersion
 // Where names the machine for messages: "user@host:port", and the way to it.
 func (c *Client) Where() string { return c.link.where }
 
-// DialContext connects to address through the machine, as seen from there.
-// ctx bounds the opening only.
-func (c *Client) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := c.link.ssh.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, fault.New(fault.Unreachable, "%s from %s: %w", address, c.link.where, c.explain(err))
-	}
-	return conn, nil
-}
-
 // brokenGrace is how much later than its channels the client may learn that
 // the connection is gone.
 const brokenGrace = 200 * time.Millisecond
