@@ -1,0 +1,57 @@
+package examples
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// What differs between two runs of one example on the same node, too.
+var shapes = []struct {
+	pattern *regexp.Regexp
+	becomes string
+}{
+	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "UID"},
+	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,]\d+)?( ?Z|[+-]\d\d:?\d\d)?`), "TIME"},
+	// date(1), with busybox's order of fields and with coreutils' in other locales
+	{regexp.MustCompile(`(Mon|Tue|Wed|Thu|Fri|Sat|Sun) +(\d+ )?[A-Z][a-z]{2} +[\d: ]+(AM |PM )?[A-Z]{3,4}( \d{4})?`), "DATE"},
+	{regexp.MustCompile(`\b1[6-9]\d{8}(\.\d+)?\b`), "SECONDS"},
+	{regexp.MustCompile(`\b\d{2}:\d{2}:\d{2}\b`), "CLOCK"},
+	{regexp.MustCompile(`\bws-[a-z0-9]{5}\b`), "ws-RANDOM"},  // Tekton's volume of a workspace
+	{regexp.MustCompile(`\bpvc-[0-9a-f]{10}\b`), "pvc-HASH"}, // Tekton's claim of a template
+	{regexp.MustCompile(`\(image: "[^"]*"\)`), "(image)"},    // in messages of failed steps
+	{regexp.MustCompile(`/tekton/scripts/script-(\d+)-[a-z0-9]{5}`), "/tekton/scripts/script-$1-RANDOM"},
+}
+
+// normal replaces in text what may differ between two runs of an example: names
+// that are known, then what has a shape. known maps a name to what it becomes.
+func normal(text string, known map[string]string) string {
+	names := sorted(known)
+	// A name may be part of a longer one.
+	slices.SortStableFunc(names, func(a, b string) int { return len(b) - len(a) })
+	for _, name := range names {
+		text = strings.ReplaceAll(text, name, known[name])
+	}
+	for _, shape := range shapes {
+		text = shape.pattern.ReplaceAllString(text, shape.becomes)
+	}
+	return text
+}
+
+// names are those that only this side has: of its namespace, Pods' addresses.
+func (s *side) names(ctx context.Context) (map[string]string, error) {
+	known := map[string]string{s.namespace: "NAMESPACE"}
+	pods, err := s.cluster.typed.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for _, pod := range pods.Items {
+		if pod.Status.PodIP != "" {
+			known[pod.Status.PodIP] = "ADDRESS"
+		}
+	}
+	return known, nil
+}
