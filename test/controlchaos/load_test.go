@@ -3,7 +3,6 @@
 package controlchaos
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -184,12 +183,15 @@ func (l *load) finish() {
 		l.Errorf("violation: %s", v)
 	}
 	for _, name := range []string{"once", "again"} {
-		l.must(l.Delete(context.Background(), &v1alpha1.MachinePool{ObjectMeta: metav1.ObjectMeta{Name: name}}))
+		l.must(l.Delete(l.Context(), &v1alpha1.MachinePool{ObjectMeta: metav1.ObjectMeta{Name: name}}))
 	}
 	l.patiently("pools deleted", func() error {
 		var left v1alpha1.MachinePoolList
-		if err := l.List(l.Context(), &left); err != nil || len(left.Items) > 0 {
-			return fmt.Errorf("%d pools, %w", len(left.Items), err)
+		if err := l.List(l.Context(), &left); err != nil {
+			return err
+		}
+		if n := len(left.Items); n > 0 {
+			return fmt.Errorf("%d pools", n)
 		}
 		return nil
 	})

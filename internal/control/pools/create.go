@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
@@ -32,6 +33,30 @@ func (c *core) place(ctx context.Context, p *v1alpha1.MachinePool) (Place, error
 		}
 	}
 	return c.Places.Open(p, login)
+}
+
+// begin lets a machine be created, unless there are more than may be: a
+// controller that was paused and does not lead any more may have ordered some, from
+// what it knew before. Each looks after its object is written and before
+// the provider is asked, so of two that together are too many one sees the other.
+func (k *keeper) begin(ctx context.Context, m *v1alpha1.Machine) (next, error) {
+	all := metav1.PartialObjectMetadataList{}
+	all.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MachineList"))
+	var p v1alpha1.MachinePool
+	err := k.live.Get(ctx, client.ObjectKey{Name: m.Spec.Pool}, &p)
+	if apierrors.IsNotFound(err) {
+		return k.enter(ctx, m, v1alpha1.MachineDeleting, "PoolDeleted", "")
+	}
+	if err != nil {
+		return next{}, err
+	}
+	if err := k.live.List(ctx, &all, client.MatchingLabels{v1alpha1.LabelPool: m.Spec.Pool}); err != nil {
+		return next{}, err
+	}
+	if len(all.Items) > int(p.Spec.Max) {
+		return k.enter(ctx, m, v1alpha1.MachineDeleting, "AboveMax", fmt.Sprintf("there are %d machines, max is %d", len(all.Items), p.Spec.Max))
+	}
+	return k.enter(ctx, m, v1alpha1.MachineCreating, "Creating", "")
 }
 
 // create asks the provider for the machine. It may have been asked before, by this

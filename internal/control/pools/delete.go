@@ -60,10 +60,11 @@ func (k *keeper) letGo(ctx context.Context, m *v1alpha1.Machine) error {
 	if !controllerutil.RemoveFinalizer(&last, v1alpha1.FinalizerMachine) {
 		return nil
 	}
+	// Before: who hears that it is gone must not find it in what was written.
+	k.view.wroteMachines.forget(m.Name, m.UID)
 	if err := client.IgnoreNotFound(k.client.Update(ctx, &last)); err != nil {
 		return err
 	}
-	k.view.wroteMachines.forget(m.Name, m.UID)
 	k.Log.Info("machine deleted", "pool", m.Spec.Pool, "machine", m.Name)
 	return nil
 }

@@ -194,7 +194,7 @@ func (h *herald) tellClaim(ctx context.Context, c *v1alpha1.MachineClaim, w pool
 }
 
 func (h *herald) tellPool(ctx context.Context, p *v1alpha1.MachinePool) error {
-	machines := h.view.machinesOf(p.Name)
+	machines, _ := h.view.machinesOf(p.Name)
 	queued := 0
 	for _, c := range h.view.claimsOf(p.Name) {
 		if isQueued(c) {

@@ -69,7 +69,7 @@ func (k *keeper) step(ctx context.Context, m *v1alpha1.Machine) (next, error) {
 	}
 	switch phase {
 	case v1alpha1.MachinePending:
-		return k.enter(ctx, m, v1alpha1.MachineCreating, "Creating", "")
+		return k.begin(ctx, m)
 	case v1alpha1.MachineCreating:
 		return k.create(ctx, m)
 	case v1alpha1.MachineBooting:

@@ -58,7 +58,7 @@ func (s *scheduler) Reconcile(ctx context.Context, req reconcile.Request) (recon
 		controllerutil.AddFinalizer(p, v1alpha1.FinalizerPool)
 		return again(s.client.Update(ctx, p)) // the answer wakes us up
 	}
-	machines := s.view.machinesOf(p.Name)
+	machines, ahead := s.view.machinesOf(p.Name)
 	snapshot, claims := s.snapshot(p, machines, s.view.claimsOf(p.Name))
 	if !p.DeletionTimestamp.IsZero() && len(machines) == 0 {
 		return s.closed(ctx, p)
@@ -68,10 +68,14 @@ func (s *scheduler) Reconcile(ctx context.Context, req reconcile.Request) (recon
 	if err := s.carryOut(ctx, p, claims, machines, d); err != nil {
 		return again(err)
 	}
-	if d.Next.IsZero() {
-		return reconcile.Result{}, nil
+	var wait time.Duration
+	if !d.Next.IsZero() {
+		wait = max(time.Millisecond, time.Until(d.Next))
 	}
-	return reconcile.Result{RequeueAfter: max(time.Millisecond, time.Until(d.Next))}, nil
+	if ahead && (wait == 0 || wait > time.Second) {
+		wait = time.Second
+	}
+	return reconcile.Result{RequeueAfter: wait}, nil
 }
 
 // again asks to look again soon when somebody else wrote first; that is no error.

@@ -72,7 +72,8 @@ func (s *survey) look(ctx context.Context, p *v1alpha1.MachinePool, grace time.D
 		}
 	}
 	if err == nil {
-		for _, m := range s.view.machinesOf(p.Name) {
+		objects, _ := s.view.machinesOf(p.Name)
+		for _, m := range objects {
 			errs = append(errs, s.missing(ctx, place, m, there, before))
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	toolscache "k8s.io/client-go/tools/cache"
@@ -123,16 +124,18 @@ func (v *view) claim(namespace, name string) *v1alpha1.MachineClaim {
 	return v.wroteClaims.newer(key, get[*v1alpha1.MachineClaim](v.claims, key))
 }
 
-// machinesOf returns the pool's machines, in the order of their names.
-func (v *view) machinesOf(pool string) []*v1alpha1.Machine {
-	all := list(v.machines, byPool, pool, v.wroteMachines)
+// machinesOf returns the pool's machines, in the order of their names, and whether
+// the cache does not have all of them. One that it does not have was just made,
+// as a rule; or it is gone, and then nobody may say so any more.
+func (v *view) machinesOf(pool string) (all []*v1alpha1.Machine, ahead bool) {
+	all = list(v.machines, byPool, pool, v.wroteMachines)
 	for _, m := range v.wroteMachines.unseen(v.machines.GetIndexer()) {
 		if m.Spec.Pool == pool {
-			all = append(all, m)
+			all, ahead = append(all, m), true
 		}
 	}
-	slices.SortFunc(all, func(a, b *v1alpha1.Machine) int { return compare(a.Name, b.Name) })
-	return all
+	slices.SortFunc(all, func(a, b *v1alpha1.Machine) int { return strings.Compare(a.Name, b.Name) })
+	return all, ahead
 }
 
 // claimsOf returns the claims on a pool.
@@ -142,16 +145,6 @@ func (v *view) claimsOf(pool string) []*v1alpha1.MachineClaim {
 
 // poolNames returns those of all pools.
 func (v *view) poolNames() []string { return v.pools.GetIndexer().ListKeys() }
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
 
 func get[T client.Object](informer toolscache.SharedIndexInformer, key string) T {
 	var none T
