@@ -37,6 +37,7 @@ type Options struct {
 	Password bool     // let in a second user by password, see [Server.Password]; needs root
 	Env      []string // NAME=value for the sessions
 	Lines    []string // further lines of sshd_config, which win over our own
+	Net      string   // path of a network namespace for the sessions and forwards; needs root
 }
 
 // A Server is an SSH server that runs until the test ends.
@@ -52,6 +53,7 @@ type Server struct {
 	tb   testing.TB
 	path string // of sshd
 	conf string
+	net  string
 	log  *os.File
 
 	mu    sync.Mutex
@@ -76,7 +78,7 @@ func Start(tb testing.TB, o Options) *Server {
 	if len(o.Clients) == 0 {
 		o.Clients = []*Key{NewKey(tb, "ed25519")}
 	}
-	s := &Server{Host: "127.0.0.1", HostKeys: o.HostKeys, Clients: o.Clients, tb: tb, path: path, procs: map[*exec.Cmd]bool{}}
+	s := &Server{Host: "127.0.0.1", HostKeys: o.HostKeys, Clients: o.Clients, tb: tb, path: path, net: o.Net, procs: map[*exec.Cmd]bool{}}
 	s.setup(o)
 	s.listen("127.0.0.1:0")
 	tb.Cleanup(s.end)
@@ -255,7 +257,11 @@ func (s *Server) serve(c *net.TCPConn) {
 		return
 	}
 	defer f.Close()
-	p := exec.Command(s.path, "-i", "-e", "-f", s.conf)
+	command := []string{s.path, "-i", "-e", "-f", s.conf}
+	if s.net != "" { // the connection is a file by now, and works in any
+		command = append([]string{"nsenter", "--net=" + s.net}, command...)
+	}
+	p := exec.Command(command[0], command[1:]...)
 	p.Stdin, p.Stdout, p.Stderr = f, f, s.log
 	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.mu.Lock()

@@ -1,0 +1,296 @@
+package forward_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"outrigger.dev/outrigger/internal/forward"
+	"outrigger.dev/outrigger/internal/host"
+	"outrigger.dev/outrigger/test/faultproxy"
+	"outrigger.dev/outrigger/test/sshd"
+)
+
+// A machine is a network of its own with an SSH server. This process is the Pod.
+type machine struct {
+	t    *testing.T
+	net  *os.File // the network namespace
+	sshd *sshd.Server
+	line *faultproxy.Proxy // between the Pod and the machine
+	host *host.Host
+}
+
+func newMachine(t *testing.T, lines ...string) *machine {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give the machine a network of its own")
+	}
+	noLeaks(t)
+	m := &machine{t: t, net: newNetwork(t)}
+	m.sshd = sshd.Start(t, sshd.Options{Lines: lines, Net: m.netPath()})
+	ep := m.sshd.Endpoint()
+	var err error
+	m.line, err = faultproxy.Start(faultproxy.Config{Target: ep.Address()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.line.Close() })
+	ep.Port = m.line.Port()
+	if m.host, err = host.Dial(t.Context(), host.Config{Endpoint: ep}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.host.Close() })
+	return m
+}
+
+// netPath names the machine's network for nsenter.
+func (m *machine) netPath() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), m.net.Fd()) }
+
+// start begins to forward; what is warned of is an error unless the test takes it.
+func (m *machine) start(cfg forward.Config, ins []forward.In, outs []forward.Out, proxy bool) *forward.Forwarder {
+	m.t.Helper()
+	cfg.Client = m.host.Client
+	if cfg.Warn == nil {
+		cfg.Warn = func(text string) { m.t.Errorf("warned: %s", text) }
+	}
+	f, err := forward.Start(m.t.Context(), cfg, ins, outs, proxy)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { f.Close() })
+	return f
+}
+
+// newNetwork makes a network namespace whose loopback is up.
+func newNetwork(t *testing.T) *os.File {
+	t.Helper()
+	type made struct {
+		f   *os.File
+		err error
+	}
+	got := make(chan made)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+		f, err := func() (*os.File, error) {
+			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+				return nil, err
+			}
+			s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return nil, err
+			}
+			defer unix.Close(s)
+			lo, err := unix.NewIfreq("lo")
+			if err != nil {
+				return nil, err
+			}
+			lo.SetUint16(unix.IFF_UP)
+			if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo); err != nil {
+				return nil, err
+			}
+			return os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
+		}()
+		got <- made{f, err}
+	}()
+	m := <-got
+	if m.err != nil {
+		t.Fatal(m.err)
+	}
+	t.Cleanup(func() { m.f.Close() })
+	return m.f
+}
+
+// there calls f in the machine's network: sockets made by it belong there.
+func (m *machine) there(f func()) {
+	m.t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+		err := unix.Setns(int(m.net.Fd()), unix.CLONE_NEWNET)
+		if err == nil {
+			f()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// serve answers each connection to address on the machine until the returned
+// function is called.
+func (m *machine) serve(address string, answer func(*net.TCPConn)) (port int, stop func()) {
+	m.t.Helper()
+	var ln net.Listener
+	var err error
+	m.there(func() { ln, err = net.Listen("tcp", address) })
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return serve(m.t, ln, answer)
+}
+
+// dial connects from a program on the machine.
+func (m *machine) dial(port int) (conn *net.TCPConn, err error) {
+	m.there(func() {
+		var c net.Conn
+		if c, err = net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			conn = c.(*net.TCPConn)
+			m.t.Cleanup(func() { c.Close() })
+		}
+	})
+	return conn, err
+}
+
+// run executes a command in the machine's network and returns what it printed.
+func (m *machine) run(env []string, command ...string) (string, error) {
+	cmd := exec.CommandContext(m.t.Context(), "nsenter", append([]string{"--net=" + m.netPath()}, command...)...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// serveHere answers on the Pod's loopback, or the cluster, which is the same here.
+func serveHere(t *testing.T, answer func(*net.TCPConn)) (port int, stop func()) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, ln, answer)
+}
+
+func serve(t *testing.T, ln net.Listener, answer func(*net.TCPConn)) (port int, stop func()) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	conns := map[net.Conn]bool{}
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns[c] = true
+			mu.Unlock()
+			wg.Go(func() {
+				answer(c.(*net.TCPConn))
+				c.Close()
+				mu.Lock()
+				delete(conns, c)
+				mu.Unlock()
+			})
+		}
+	})
+	stop = sync.OnceFunc(func() {
+		ln.Close()
+		mu.Lock()
+		for c := range conns {
+			c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	t.Cleanup(stop)
+	return ln.Addr().(*net.TCPAddr).Port, stop
+}
+
+// echo sends everything back as it comes.
+func echo(c *net.TCPConn) { _, _ = io.Copy(c, c) }
+
+// dialHere connects in the Pod.
+func dialHere(t *testing.T, port int) *net.TCPConn {
+	t.Helper()
+	c, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
+// open tells whether a probe finds the Pod's port open.
+func open(port int) bool {
+	c, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
+// ask sends text, ends, and returns all of the answer.
+func ask(c *net.TCPConn, text string) (string, error) {
+	if _, err := io.WriteString(c, text); err != nil {
+		return "", err
+	}
+	if err := c.CloseWrite(); err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(c)
+	return string(b), err
+}
+
+// await waits for a fact.
+func await(t *testing.T, what string, fact func() bool) {
+	t.Helper()
+	for end := time.Now().Add(60 * time.Second); !fact(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// noLeaks checks, when the test has ended, that no goroutine of ours is left.
+func noLeaks(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		var left string
+		defer func() {
+			if left != "" {
+				t.Log(left)
+			}
+		}()
+		await(t, "no goroutine is left", func() bool {
+			buf := make([]byte, 4<<20)
+			buf = buf[:runtime.Stack(buf, true)]
+			left = ""
+			for _, g := range strings.Split(string(buf), "\n\n")[1:] { // the first is this one
+				if strings.Contains(g, "/internal/forward.") || strings.Contains(g, "/internal/reach.") || strings.Contains(g, "x/crypto/ssh") {
+					left += g + "\n\n"
+				}
+			}
+			return left == ""
+		})
+	})
+}
+
+// cluster is a dial function that knows names which nobody else knows.
+func cluster(names map[string]int) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		if port, ok := names[host]; ok {
+			address = fmt.Sprintf("127.0.0.1:%d", port)
+		} else if net.ParseIP(host) == nil {
+			return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+}
+
+// wasReset tells whether err is how a reset connection reads.
+func wasReset(err error) bool { return errors.Is(err, unix.ECONNRESET) }
