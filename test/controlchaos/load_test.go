@@ -201,7 +201,7 @@ func (l *load) finish() {
 		l.Errorf("leaked: %d objects, machines %v", len(objects.Items), l.cloud.Names())
 	}
 	l.Logf("%d claims, %d served, %d violations", l.claims.Load(), l.served.Load(), len(l.cloud.Violations()))
-	if l.Failed() {
+	if l.Failed() || testing.Verbose() {
 		keep := filepath.Join(os.TempDir(), "outrigger-chaos-"+l.Name()+".log")
 		if data, err := os.ReadFile(filepath.Join(l.cloud.Dir, "controller.log")); err == nil && os.WriteFile(keep, data, 0o600) == nil {
 			l.Logf("the controllers' log is kept: %s", keep)

@@ -14,6 +14,8 @@ import (
 // recent holds objects as this process wrote them, until the cache has them:
 // who decides again before that must not decide from what was before.
 type recent[T client.Object] struct {
+	synced func() string // the resource version that the cache has come to
+
 	mu      sync.Mutex
 	objects map[string]written[T]
 }
@@ -23,12 +25,16 @@ type written[T client.Object] struct {
 	at     time.Time
 }
 
-// unseenFor is how long an object that the cache never had is believed in: it may have
-// been deleted before the cache learned of it.
-const unseenFor = time.Minute
+// An object that the cache does not have was just made, or is gone. It is gone if the
+// cache has come past its version; what the cache has come to is told a
+// moment before it can be read there.
+const (
+	moment    = time.Second
+	unseenFor = time.Minute // however it stands
+)
 
-func newRecent[T client.Object]() *recent[T] {
-	return &recent[T]{objects: map[string]written[T]{}}
+func newRecent[T client.Object](synced func() string) *recent[T] {
+	return &recent[T]{synced: synced, objects: map[string]written[T]{}}
 }
 
 func key(o client.Object) string {
@@ -74,7 +80,8 @@ func (r *recent[T]) pick(key string, cached T) T {
 	case !ok:
 		return cached
 	case isNil(cached):
-		if time.Since(w.at) < unseenFor {
+		past := older(w.object.GetResourceVersion(), r.synced())
+		if age := time.Since(w.at); age < moment || age < unseenFor && !past {
 			return w.object
 		}
 	case later(w.object, cached):
@@ -119,9 +126,11 @@ func (r *recent[T]) forget(key string, uid types.UID) {
 }
 
 // later tells whether a was written after b.
-func later(a, b client.Object) bool {
-	order, err := resourceversion.CompareResourceVersion(a.GetResourceVersion(), b.GetResourceVersion())
-	return err == nil && order > 0
+func later(a, b client.Object) bool { return older(b.GetResourceVersion(), a.GetResourceVersion()) }
+
+func older(version, than string) bool {
+	order, err := resourceversion.CompareResourceVersion(version, than)
+	return err == nil && order < 0
 }
 
 func isNil[T client.Object](o T) bool { return reflect.ValueOf(&o).Elem().IsNil() }

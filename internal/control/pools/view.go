@@ -34,7 +34,7 @@ type view struct {
 }
 
 func newView(ctx context.Context, caches cache.Cache) (*view, error) {
-	v := &view{wroteMachines: newRecent[*v1alpha1.Machine](), wroteClaims: newRecent[*v1alpha1.MachineClaim]()}
+	v := &view{}
 	for _, one := range []struct {
 		into     *toolscache.SharedIndexInformer
 		object   client.Object
@@ -57,6 +57,8 @@ func newView(ctx context.Context, caches cache.Cache) (*view, error) {
 		}
 		*one.into = shared
 	}
+	v.wroteMachines = newRecent[*v1alpha1.Machine](v.machines.LastSyncResourceVersion)
+	v.wroteClaims = newRecent[*v1alpha1.MachineClaim](v.claims.LastSyncResourceVersion)
 	_, err := v.machines.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: v.wroteMachines.deleted})
 	if err != nil {
 		return nil, err
