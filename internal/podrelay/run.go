@@ -236,8 +236,8 @@ func (j *job) tolerate(l *relay.Link) {
 	l.Rewritten = func(a wire.LinkAnswer) {
 		j.rewritten = true
 		if at != j.plan.TerminationLog && j.state.first("rewrite") {
-			j.watch.Warn(fmt.Sprintf("%s cannot be made to appear on the machine (%s): paths below the mounts are replaced by those below %s in the command, its arguments, environment and script",
-				at, a.Why, path.Dir(a.Target)))
+			j.watch.Warn(fmt.Sprintf("%s cannot be made to appear on the machine (%s): it and other mounts are replaced by their places in the lease's folder, here %s, in the command, its arguments, environment and script",
+				at, a.Why, a.Target))
 		}
 	}
 	l.Failed = func(err error) error {
