@@ -34,6 +34,27 @@ build: go ## bin/outrigger, and the agents of all platforms in bin/agents
 	done
 	@cd bin/agents && { sha256sum outrigger-agent-* 2>/dev/null || shasum -a 256 outrigger-agent-*; } > SHA256SUMS
 
+# Container images are packed without a container engine; REGISTRY is where they are pushed,
+# and the name that manifests give them.
+REGISTRY   := registry.local/outrigger
+IMAGE_ARCH := amd64 arm64
+
+.PHONY: programs
+programs: build
+	@for arch in $(IMAGE_ARCH); do \
+		for p in relay controller outrigger; do \
+			GOOS=linux GOARCH=$$arch $(GOBUILD) -ldflags '-s -w -X $(MODULE)/internal/version.Version=$(VERSION)' -o bin/linux-$$arch/$$p ./cmd/$$p; \
+		done; \
+	done
+
+.PHONY: images
+images: programs ## container images of relay, controller and CLI in bin/images
+	@cd tools/image && go run . build -bin ../../bin -out ../../bin/images -registry $(REGISTRY) -version $(VERSION)
+
+.PHONY: push
+push: images ## push the images: make push REGISTRY=registry.example.com/outrigger
+	@cd tools/image && go run . push -from ../../bin/images -version $(VERSION) $(REGISTRY)
+
 .PHONY: try
 try: build ## build a real C project on a machine and bring the result back (ON=qemu: in a real VM)
 	@tools/try $(ON)
