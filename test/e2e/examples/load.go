@@ -1,11 +1,8 @@
 package examples
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -13,7 +10,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"outrigger.dev/outrigger/test/e2e/user"
 )
 
 // An Example is one file of the examples.
@@ -56,20 +54,12 @@ func Load(ctx context.Context, moduleDir string) ([]Example, error) {
 
 // parse reads the documents of one file and gives names to those that have none.
 func parse(data []byte) ([]*unstructured.Unstructured, error) {
-	var objects []*unstructured.Unstructured
+	objects, err := user.Parse(data)
+	if err != nil {
+		return nil, err
+	}
 	names := map[string]int{}
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
-	for {
-		var content map[string]any
-		if err := decoder.Decode(&content); errors.Is(err, io.EOF) {
-			return objects, nil
-		} else if err != nil {
-			return nil, err
-		}
-		if len(content) == 0 {
-			continue
-		}
-		o := &unstructured.Unstructured{Object: content}
+	for _, o := range objects {
 		if o.GetName() == "" {
 			name := o.GetGenerateName() + "x"
 			names[o.GetKind()+name]++
@@ -80,19 +70,8 @@ func parse(data []byte) ([]*unstructured.Unstructured, error) {
 			o.SetName(name)
 		}
 		o.SetNamespace("")
-		objects = append(objects, o)
 	}
-}
-
-// runs are the TaskRuns and PipelineRuns among the objects.
-func runs(objects []*unstructured.Unstructured) []*unstructured.Unstructured {
-	var found []*unstructured.Unstructured
-	for _, o := range objects {
-		if isRun(o) {
-			found = append(found, o)
-		}
-	}
-	return found
+	return objects, nil
 }
 
 func isRun(o *unstructured.Unstructured) bool {

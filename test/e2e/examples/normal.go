@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"outrigger.dev/outrigger/test/e2e/user"
 )
 
 // What differs between two runs of one example on the same node, too.
@@ -15,7 +17,7 @@ var shapes = []struct {
 	becomes string
 }{
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "UID"},
-	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d([.,]\d+)?( ?Z|[+-]\d\d:?\d\d)?`), "TIME"},
+	{regexp.MustCompile(`\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d([.,]\d+)?( ?Z|[+-]\d\d:?\d\d)?`), "TIME"},
 	// date(1), with busybox's order of fields and with coreutils' in other locales
 	{regexp.MustCompile(`(Mon|Tue|Wed|Thu|Fri|Sat|Sun) +(\d+ )?[A-Z][a-z]{2} +[\d: ]+(AM |PM )?[A-Z]{3,4}( \d{4})?`), "DATE"},
 	{regexp.MustCompile(`\b1[6-9]\d{8}(\.\d+)?\b`), "SECONDS"},
@@ -29,10 +31,10 @@ var shapes = []struct {
 // normal replaces in text what may differ between two runs of an example: names
 // that are known, then what has a shape. known maps a name to what it becomes.
 func normal(text string, known map[string]string) string {
-	names := sorted(known)
+	longest := sorted(known)
 	// A name may be part of a longer one.
-	slices.SortStableFunc(names, func(a, b string) int { return len(b) - len(a) })
-	for _, name := range names {
+	slices.SortStableFunc(longest, func(a, b string) int { return len(b) - len(a) })
+	for _, name := range longest {
 		text = strings.ReplaceAll(text, name, known[name])
 	}
 	for _, shape := range shapes {
@@ -41,10 +43,10 @@ func normal(text string, known map[string]string) string {
 	return text
 }
 
-// names are those that only this side has: of its namespace, Pods' addresses.
-func (s *side) names(ctx context.Context) (map[string]string, error) {
-	known := map[string]string{s.namespace: "NAMESPACE"}
-	pods, err := s.cluster.typed.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{})
+// names are those that only this namespace has: of its namespace, Pods' addresses.
+func names(ctx context.Context, n *user.Namespace) (map[string]string, error) {
+	known := map[string]string{n.Name: "NAMESPACE"}
+	pods, err := n.Typed.CoreV1().Pods(n.Name).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"outrigger.dev/outrigger/test/e2e/user"
 )
 
 // taskRunStatus holds the fields of a TaskRun's status that are compared.
@@ -56,10 +58,10 @@ type pipelineRunStatus struct {
 
 // outcome writes down what a user sees of all runs in a namespace, run by run in
 // the order of their names.
-func (s *side) outcome(ctx context.Context) (string, error) {
+func outcome(ctx context.Context, n *user.Namespace) (string, error) {
 	var out strings.Builder
 	for _, kind := range []string{"PipelineRun", "TaskRun"} {
-		list, err := s.cluster.list(ctx, s.namespace, kind)
+		list, err := n.List(ctx, "tekton.dev/"+kind, n.Name)
 		if err != nil {
 			return "", err
 		}
@@ -69,14 +71,14 @@ func (s *side) outcome(ctx context.Context) (string, error) {
 			if kind == "PipelineRun" {
 				err = writePipelineRun(&out, run)
 			} else {
-				err = s.writeTaskRun(ctx, &out, run)
+				err = writeTaskRun(ctx, &out, n, run)
 			}
 			if err != nil {
 				return "", err
 			}
 		}
 	}
-	known, err := s.names(ctx)
+	known, err := names(ctx, n)
 	if err != nil {
 		return "", err
 	}
@@ -103,7 +105,7 @@ func writePipelineRun(out io.Writer, run unstructured.Unstructured) error {
 	return nil
 }
 
-func (s *side) writeTaskRun(ctx context.Context, out io.Writer, run unstructured.Unstructured) error {
+func writeTaskRun(ctx context.Context, out io.Writer, n *user.Namespace, run unstructured.Unstructured) error {
 	var status taskRunStatus
 	if err := decodeStatus(run, &status); err != nil {
 		return err
@@ -121,7 +123,7 @@ func (s *side) writeTaskRun(ctx context.Context, out io.Writer, run unstructured
 	for _, sidecar := range status.Sidecars {
 		fmt.Fprintf(out, "  sidecar %s\n", sidecar.Name)
 	}
-	return s.writeLogs(ctx, out, run.GetName())
+	return writeLogs(ctx, out, n, run.GetName())
 }
 
 func (st step) end() string {
@@ -136,8 +138,8 @@ func (st step) end() string {
 
 // writeLogs writes the logs of the steps of each Pod of a TaskRun: one Pod, and
 // one more for each retry.
-func (s *side) writeLogs(ctx context.Context, out io.Writer, taskRun string) error {
-	pods, err := s.cluster.typed.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{LabelSelector: "tekton.dev/taskRun=" + taskRun})
+func writeLogs(ctx context.Context, out io.Writer, n *user.Namespace, taskRun string) error {
+	pods, err := n.Typed.CoreV1().Pods(n.Name).List(ctx, metav1.ListOptions{LabelSelector: "tekton.dev/taskRun=" + taskRun})
 	if err != nil {
 		return err
 	}
@@ -148,11 +150,11 @@ func (s *side) writeLogs(ctx context.Context, out io.Writer, taskRun string) err
 				continue
 			}
 			fmt.Fprintf(out, "  log %s %s\n", pod.Name, container.Name)
-			text, err := s.cluster.typed.CoreV1().Pods(s.namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: container.Name}).DoRaw(ctx)
+			text, err := n.Log(ctx, pod.Name, container.Name)
 			if err != nil {
-				text = []byte("no log: the container never started")
+				text = "no log: the container never started"
 			}
-			for line := range strings.Lines(strings.TrimSuffix(string(text), "\n")) {
+			for line := range strings.Lines(strings.TrimSuffix(text, "\n")) {
 				fmt.Fprintf(out, "    | %s\n", strings.TrimSuffix(line, "\n"))
 			}
 		}

@@ -45,7 +45,7 @@ func replaceImages(value any, image string) {
 	case map[string]any:
 		for key, child := range v {
 			text, ok := child.(string)
-			if ok && (key == "image" && !strings.HasPrefix(text, "$(") || isImage(text)) {
+			if ok && key != "name" && (key == "image" && !strings.HasPrefix(text, "$(") || isImage(text)) {
 				v[key] = image
 				continue
 			}

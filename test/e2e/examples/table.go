@@ -13,7 +13,8 @@ type Verdict string
 
 // The verdicts.
 const (
-	Same      Verdict = "same"      // on a machine as on the node
+	Same      Verdict = "same"      // on a machine as on the node, where it succeeds
+	Fails     Verdict = "fails"     // on both alike, and is meant to or cannot succeed offline
 	Different Verdict = "different" // and that is a bug
 	Cannot    Verdict = "cannot"    // run here
 )
@@ -44,8 +45,8 @@ func ReadTable(path string) (map[string]Row, error) {
 			row.Verdict, row.Why = Verdict(fields[1]), strings.Join(fields[2:], " ")
 		}
 		switch {
-		case row.Verdict != Same && row.Verdict != Different && row.Verdict != Cannot:
-			return nil, fmt.Errorf("%s:%d: %q is no verdict: want same, different or cannot", path, n, row.Verdict)
+		case row.Verdict != Same && row.Verdict != Fails && row.Verdict != Different && row.Verdict != Cannot:
+			return nil, fmt.Errorf("%s:%d: %q is no verdict: want same, fails, different or cannot", path, n, row.Verdict)
 		case row.Verdict != Same && row.Why == "":
 			return nil, fmt.Errorf("%s:%d: %s is %s: say why", path, n, row.Example, row.Verdict)
 		}
