@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -64,14 +63,14 @@ func TestExamples(t *testing.T) {
 				sides["machine"] = Machine(example.Objects, pool, tools)
 			}
 			outcomes := runSides(t, c, fmt.Sprintf("example-%03d", i), sides)
-			if ok := strings.Contains(outcomes["node"], "Succeeded=False"); ok != (row.Verdict == Fails) && row.Verdict != Different {
-				t.Errorf("expected.txt says %s, and on the node it was:\n%s", row.Verdict, outcomes["node"])
+			if node := outcomes["node"]; node.Succeeded == (row.Verdict == Fails) {
+				t.Errorf("expected.txt says %s, and on the node it was:\n%s", row.Verdict, node.Text)
 			}
 			if nodeOnly {
-				t.Log(outcomes["node"])
+				t.Log(outcomes["node"].Text)
 				return
 			}
-			diff := cmp.Diff(outcomes["node"], outcomes["machine"])
+			diff := cmp.Diff(outcomes["node"].Text, outcomes["machine"].Text)
 			switch {
 			case diff != "" && row.Verdict != Different:
 				t.Errorf("on the machine (+) it is not as on the node (-):\n%s", diff)
@@ -90,26 +89,27 @@ func TestExamples(t *testing.T) {
 }
 
 // runSides runs all sides at once and returns their outcomes.
-func runSides(t *testing.T, c *user.Cluster, namespace string, sides map[string][]*unstructured.Unstructured) map[string]string {
+func runSides(t *testing.T, c *user.Cluster, namespace string, sides map[string][]*unstructured.Unstructured) map[string]Outcome {
 	t.Helper()
-	type outcome struct {
-		side, text string
-		err        error
+	type answer struct {
+		side    string
+		outcome Outcome
+		err     error
 	}
-	outcomes := make(chan outcome)
+	answers := make(chan answer)
 	for name, objects := range sides {
 		go func() {
-			text, err := run(t.Context(), c, namespace+"-"+name, objects)
-			outcomes <- outcome{name, text, err}
+			o, err := run(t.Context(), c, namespace+"-"+name, objects)
+			answers <- answer{name, o, err}
 		}()
 	}
-	found := map[string]string{}
+	found := map[string]Outcome{}
 	for range sides {
-		o := <-outcomes
-		if o.err != nil {
-			t.Errorf("%s: %v\nso far:\n%s", o.side, o.err, o.text)
+		a := <-answers
+		if a.err != nil {
+			t.Errorf("%s: %v\nso far:\n%s", a.side, a.err, a.outcome.Text)
 		}
-		found[o.side] = o.text
+		found[a.side] = a.outcome
 	}
 	if t.Failed() {
 		t.FailNow()
@@ -118,14 +118,14 @@ func runSides(t *testing.T, c *user.Cluster, namespace string, sides map[string]
 }
 
 // run runs the objects in a namespace and returns their outcome, as far as they came when there is an error.
-func run(ctx context.Context, c *user.Cluster, namespace string, objects []*unstructured.Unstructured) (string, error) {
+func run(ctx context.Context, c *user.Cluster, namespace string, objects []*unstructured.Unstructured) (Outcome, error) {
 	n, err := c.Namespace(ctx, namespace, nil)
 	if err != nil {
-		return "", err
+		return Outcome{}, err
 	}
 	if err = n.Create(ctx, objects...); err == nil {
 		err = n.Finish(ctx, limit)
 	}
-	text, outcomeErr := outcome(ctx, n)
-	return text, errors.Join(err, outcomeErr, n.Delete(context.WithoutCancel(ctx)))
+	o, outcomeErr := outcome(ctx, n)
+	return o, errors.Join(err, outcomeErr, n.Delete(context.WithoutCancel(ctx)))
 }

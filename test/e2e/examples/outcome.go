@@ -56,33 +56,41 @@ type pipelineRunStatus struct {
 	} `json:"childReferences"`
 }
 
-// outcome writes down what a user sees of all runs in a namespace, run by run in
-// the order of their names.
-func outcome(ctx context.Context, n *user.Namespace) (string, error) {
+// An Outcome is what a user sees of an example.
+type Outcome struct {
+	Text      string // all runs in the namespace, in the order of their names
+	Succeeded bool   // all runs that are no part of another run
+}
+
+func outcome(ctx context.Context, n *user.Namespace) (Outcome, error) {
 	var out strings.Builder
+	succeeded := true
 	for _, kind := range []string{"PipelineRun", "TaskRun"} {
 		list, err := n.List(ctx, "tekton.dev/"+kind, n.Name)
 		if err != nil {
-			return "", err
+			return Outcome{}, err
 		}
 		slices.SortFunc(list, func(a, b unstructured.Unstructured) int { return strings.Compare(a.GetName(), b.GetName()) })
 		for _, run := range list {
 			fmt.Fprintf(&out, "%s %s\n", kind, run.GetName())
+			if len(run.GetOwnerReferences()) == 0 && user.Succeeded(run).Status != metav1.ConditionTrue {
+				succeeded = false
+			}
 			if kind == "PipelineRun" {
 				err = writePipelineRun(&out, run)
 			} else {
 				err = writeTaskRun(ctx, &out, n, run)
 			}
 			if err != nil {
-				return "", err
+				return Outcome{}, err
 			}
 		}
 	}
 	known, err := names(ctx, n)
 	if err != nil {
-		return "", err
+		return Outcome{}, err
 	}
-	return normal(out.String(), known), nil
+	return Outcome{Text: normal(out.String(), known), Succeeded: succeeded}, nil
 }
 
 func writePipelineRun(out io.Writer, run unstructured.Unstructured) error {
