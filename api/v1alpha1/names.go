@@ -30,6 +30,9 @@ const (
 	AnnotationMadeFor = "outrigger.dev/made-for"
 	// AnnotationMachine on a Pod names the machine that it runs on.
 	AnnotationMachine = "outrigger.dev/machine"
+	// AnnotationImages on a Pod has the images that its containers had before
+	// relays took their place, for people: JSON, by container.
+	AnnotationImages = "outrigger.dev/images"
 	// Gate is the scheduling gate of a Pod that waits for a machine.
 	Gate = "outrigger.dev/machine"
 	// FinalizerMachine keeps a Machine until its provider has deleted it.

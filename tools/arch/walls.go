@@ -73,6 +73,7 @@ var Walls = []Wall{
 	},
 	{Package: "internal/worksync/plan", Never: deciders, Why: decides},
 	{Package: "internal/pool", Never: deciders, Why: decides},
+	{Package: "internal/admit", Never: deciders, Why: decides},
 }
 
 // Deciders answer from what they are given; they get time as an argument.

@@ -1,0 +1,133 @@
+package admit
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/handoff"
+)
+
+// margin is what remains of the Pod's grace period for the files to come back. A guess.
+const margin = 5 * time.Second
+
+// plan makes what each relay is told.
+func (r *rewrite) plan() {
+	if r.before.wrapped == nil && slices.ContainsFunc(r.Spec.Volumes, func(v corev1.Volume) bool { return isOurVolume(v.Name) }) {
+		r.problems.add("volumes %s and %s are Outrigger's own: call yours something else", handoff.VolumeClaim, handoff.VolumeState)
+	}
+	if r.Spec.NodeName != "" {
+		r.problems.add("spec.nodeName is set, and a Pod that waits for a machine is scheduled afterwards: leave it empty")
+	}
+	forwards := r.forwards()
+	for _, c := range r.relayed {
+		c.plan = handoff.Plan{
+			Version: handoff.Version, Container: c.Name,
+			Env: declared(c.Env), EnvFrom: len(c.EnvFrom) > 0,
+			WorkDir: c.WorkingDir, TTY: c.TTY, Stdin: c.Stdin,
+			Ports: ports(c.Container), Network: r.set.network, Forwards: forwards,
+			TerminationLog: c.terminationLog(), Tekton: c.tekton, Grace: r.grace(),
+		}
+	}
+	r.views()
+}
+
+// declared are the names of the container's variables, in their order.
+func declared(env []corev1.EnvVar) []string {
+	var names []string
+	for _, e := range env {
+		if !slices.Contains(names, e.Name) {
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}
+
+func (c *relayed) terminationLog() string {
+	switch {
+	case c.tekton:
+		return ""
+	case c.TerminationMessagePath == "":
+		return corev1.TerminationMessagePathDefault
+	}
+	return c.TerminationMessagePath
+}
+
+func (r *rewrite) grace() time.Duration {
+	grace := corev1.DefaultTerminationGracePeriodSeconds * time.Second
+	if s := r.Spec.TerminationGracePeriodSeconds; s != nil {
+		grace = time.Duration(*s) * time.Second
+	}
+	return max(grace-margin, grace/2, time.Second)
+}
+
+// ports are those that the command serves: declared, or asked by a probe.
+func ports(c *corev1.Container) []handoff.Port {
+	var out []handoff.Port
+	add := func(port int32, name string) {
+		if port > 0 && !slices.ContainsFunc(out, func(p handoff.Port) bool { return p.Port == int(port) }) {
+			out = append(out, handoff.Port{Port: int(port), Name: name})
+		}
+	}
+	for _, p := range c.Ports {
+		if isTCP(p) {
+			add(p.ContainerPort, p.Name)
+		}
+	}
+	for _, p := range []*corev1.Probe{c.LivenessProbe, c.ReadinessProbe, c.StartupProbe} {
+		switch {
+		case p == nil:
+		case p.HTTPGet != nil && p.HTTPGet.Host == "":
+			add(p.HTTPGet.Port.IntVal, "")
+		case p.TCPSocket != nil && p.TCPSocket.Host == "":
+			add(p.TCPSocket.Port.IntVal, "")
+		case p.GRPC != nil:
+			add(p.GRPC.Port, "")
+		}
+	}
+	return out
+}
+
+func isTCP(p corev1.ContainerPort) bool { return p.Protocol == corev1.ProtocolTCP || p.Protocol == "" }
+
+// forwards lead from the machine's loopback to the Services that are named and, in
+// the cluster's network, to what containers of the Pod serve that stay on Linux.
+func (r *rewrite) forwards() []handoff.Forward {
+	out := slices.Clone(r.set.services)
+	if r.set.network != networkCluster {
+		return out
+	}
+	stay := slices.DeleteFunc(slices.Clone(r.Spec.InitContainers), func(c corev1.Container) bool { return !isNativeSidecar(c) })
+	for _, c := range r.Spec.Containers {
+		if !slices.ContainsFunc(r.relayed, func(o *relayed) bool { return o.Name == c.Name }) {
+			stay = append(stay, c)
+		}
+	}
+	for _, c := range stay {
+		for _, p := range c.Ports {
+			taken := slices.ContainsFunc(out, func(f handoff.Forward) bool { return f.Port == int(p.ContainerPort) })
+			if isTCP(p) && !taken {
+				out = append(out, handoff.Forward{Port: int(p.ContainerPort), To: loopback(p.ContainerPort)})
+			}
+		}
+	}
+	return out
+}
+
+// Warnings are what the user should know of a Pod that Mutate rewrote and let pass.
+func Warnings(pod *corev1.Pod) []string {
+	var out problems
+	for _, c := range pod.Spec.Containers {
+		if !slices.ContainsFunc(c.Env, isPlan) {
+			continue
+		}
+		for _, p := range c.Ports {
+			if !isTCP(p) {
+				out.add("container %s: port %d/%s is not forwarded to the machine: only TCP is (%s)", c.Name, p.ContainerPort, p.Protocol, v1alpha1.AnnotationPool)
+			}
+		}
+	}
+	return out
+}
