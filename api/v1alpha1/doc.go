@@ -14,6 +14,7 @@ package v1alpha1
 
 //go:generate go -C ../../tools/crdgen tool controller-gen object paths=../../api/v1alpha1
 //go:generate go -C ../../tools/crdgen tool controller-gen crd:headerFile=../../tools/crdgen/header.txt paths=../../api/v1alpha1 output:crd:artifacts:config=../../deploy/kustomize/crds
+//go:generate go -C ../../tools/crdgen tool controller-gen crd:headerFile=../../tools/crdgen/header.txt paths=../../api/v1alpha1 output:crd:artifacts:config=../../deploy/helm/outrigger/files/crds
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
