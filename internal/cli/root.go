@@ -14,6 +14,7 @@ import (
 	"outrigger.dev/outrigger/internal/cli/config"
 	"outrigger.dev/outrigger/internal/cli/gc"
 	"outrigger.dev/outrigger/internal/cli/image"
+	"outrigger.dev/outrigger/internal/cli/pool"
 	"outrigger.dev/outrigger/internal/cli/run"
 	"outrigger.dev/outrigger/internal/cli/term"
 	"outrigger.dev/outrigger/internal/cli/version"
@@ -80,6 +81,7 @@ itself failed, 126 and 127 as shells use them, 128+N for signal N.`,
 		run.New(a),
 		vm.New(a),
 		image.New(a),
+		pool.New(a),
 		gc.New(a),
 		config.New(a),
 		version.New(a),

@@ -23,6 +23,7 @@ const (
 	UnknownMachine  Kind = "UnknownMachine"  // no machine of that name
 	UnknownProvider Kind = "UnknownProvider" // no provider of that name
 	UnknownImage    Kind = "UnknownImage"    // no image of that name
+	UnknownPool     Kind = "UnknownPool"     // no pool of that name
 	NameTaken       Kind = "NameTaken"       // a machine or image of that name exists and is not ours or differs
 	NoCapacity      Kind = "NoCapacity"      // the provider has no room now
 	ProviderRefused Kind = "ProviderRefused" // the provider says no, and will say so again
@@ -75,6 +76,7 @@ var Kinds = []Info{
 	{UnknownMachine, ExitOutrigger, false, "List the machines with: outrigger vm list"},
 	{UnknownProvider, ExitOutrigger, false, "List what is configured with: outrigger config check"},
 	{UnknownImage, ExitOutrigger, false, "List the images with: outrigger image list"},
+	{UnknownPool, ExitOutrigger, false, "List the pools with: outrigger pool list"},
 	{NameTaken, ExitOutrigger, false, "Choose another name, or delete what holds it."},
 	{NoCapacity, ExitOutrigger, true, "Wait until a machine is free, or raise the provider's limits."},
 	{ProviderRefused, ExitOutrigger, false, "The provider's own words say what it wants."},
