@@ -12,9 +12,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/forward"
+	"outrigger.dev/outrigger/internal/host"
+	"outrigger.dev/outrigger/internal/reach"
 )
 
 func TestOut(t *testing.T) {
@@ -289,4 +292,42 @@ func portOf(t *testing.T, address string) int {
 	var port int
 	fmt.Sscan(u.Port(), &port)
 	return port
+}
+
+// A cable that is pulled: the machine's sshd has not noticed, and holds the
+// proxy's port until it does.
+func TestProxyIsHeldByALostConnection(t *testing.T) {
+	m := newMachine(t, "ClientAliveInterval 3", "ClientAliveCountMax 2")
+	ep := m.sshd.Endpoint()
+	ep.Port = m.line.Port()
+	h, err := host.Dial(t.Context(), host.Config{Endpoint: ep, Reach: reach.Options{Keepalive: time.Second, KeepaliveMisses: 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	m.host = h
+	service, _ := serveHere(t, echo)
+	warned := make(chan string, 10)
+	f := m.start(forward.Config{Dial: cluster(map[string]int{"web": service}), Warn: func(s string) { warned <- s }}, nil, nil, true)
+	through := func() bool {
+		c, err := m.dial(portOf(t, variable(f, "HTTP_PROXY")))
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(time.Second)) // the old sshd takes it and says nothing
+		if connectSOCKS(c, variable(f, "ALL_PROXY"), "web", 80) != nil {
+			return false
+		}
+		got, err := ask(c, "hello")
+		return got == "hello" && err == nil
+	}
+	if !through() {
+		t.Fatal("the proxy does not work")
+	}
+	m.line.Vanish()
+	if w := <-warned; !strings.Contains(w, fmt.Sprintf("port %d ", portOf(t, variable(f, "HTTP_PROXY")))) || !strings.Contains(w, "is taken") {
+		t.Errorf("warned: %s", w)
+	}
+	await(t, "the proxy is back on its port", through)
 }

@@ -28,6 +28,9 @@ var shapes = []struct {
 	{regexp.MustCompile(`/tekton/scripts/script-(\d+)-[a-z0-9]{5}`), "/tekton/scripts/script-$1-RANDOM"},
 }
 
+// chatter are lines of which there are more or fewer, depending on the time that passes.
+var chatter = regexp.MustCompile(`(?m)^(Waiting for /workspace/signals/ready|Polling channel\.\.\.)$`)
+
 // normal replaces in text what may differ between two runs of an example: names
 // that are known, then what has a shape. known maps a name to what it becomes.
 func normal(text string, known map[string]string) string {

@@ -157,17 +157,27 @@ func writeLogs(ctx context.Context, out io.Writer, n *user.Namespace, taskRun st
 			if !strings.HasPrefix(container.Name, "step-") {
 				continue
 			}
-			fmt.Fprintf(out, "  log %s %s\n", pod.Name, container.Name)
-			text, err := n.Log(ctx, pod.Name, container.Name)
+			stdout, stderr, err := n.Streams(&pod, container.Name)
 			if err != nil {
-				text = "no log: the container never started"
+				return err
 			}
-			for line := range strings.Lines(strings.TrimSuffix(text, "\n")) {
-				fmt.Fprintf(out, "    | %s\n", strings.TrimSuffix(line, "\n"))
-			}
+			writeLog(out, pod.Name, container.Name, "stdout", stdout)
+			writeLog(out, pod.Name, container.Name, "stderr", stderr)
 		}
 	}
 	return nil
+}
+
+func writeLog(out io.Writer, pod, container, stream, text string) {
+	if text == "" {
+		return
+	}
+	fmt.Fprintf(out, "  %s of %s %s\n", stream, pod, container)
+	for line := range strings.Lines(text) {
+		if !chatter.MatchString(line) {
+			fmt.Fprintf(out, "    | %s\n", strings.TrimSuffix(line, "\n"))
+		}
+	}
 }
 
 func decodeStatus(run unstructured.Unstructured, into any) error {

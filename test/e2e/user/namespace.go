@@ -3,6 +3,9 @@ package user
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -106,3 +109,40 @@ func (n *Namespace) Log(ctx context.Context, pod, container string) (string, err
 	text, err := n.Typed.CoreV1().Pods(n.Name).GetLogs(pod, &corev1.PodLogOptions{Container: container}).DoRaw(ctx)
 	return string(text), err
 }
+
+// Streams returns what a container wrote, standard output and standard error
+// apart. The order between the two is nobody's promise: they come to the log
+// through two pipes. It reads the node's own log files, for the API mixes the two.
+func (n *Namespace) Streams(pod *corev1.Pod, container string) (stdout, stderr string, err error) {
+	dir := filepath.Join(podLogs, fmt.Sprintf("%s_%s_%s", n.Name, pod.Name, pod.UID), container)
+	files, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil {
+		return "", "", err
+	}
+	var out, serr strings.Builder
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return "", "", err
+		}
+		for line := range strings.Lines(string(data)) {
+			// TIME STREAM F|P TEXT, as the container runtime interface has it; P: the line goes on in the next.
+			fields := strings.SplitN(strings.TrimSuffix(line, "\n"), " ", 4)
+			if len(fields) != 4 {
+				return "", "", fmt.Errorf("%s: %q is no line of a container's log", file, line)
+			}
+			into := &out
+			if fields[1] == "stderr" {
+				into = &serr
+			}
+			into.WriteString(fields[3])
+			if fields[2] == "F" {
+				into.WriteByte('\n')
+			}
+		}
+	}
+	return out.String(), serr.String(), nil
+}
+
+// podLogs is where the kubelet of the test bed keeps logs.
+const podLogs = "/var/log/pods"
