@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/test/built"
 )
 
 // Scheme knows Kubernetes' own types and ours.
@@ -34,7 +35,7 @@ func (s *Server) Scheme() *runtime.Scheme {
 
 // installCRDs makes the API of deploy/kustomize/crds known, and waits until it is served.
 func (s *Server) installCRDs(ctx context.Context) error {
-	root, err := root()
+	root, err := built.Checkout()
 	if err != nil {
 		return err
 	}
@@ -85,24 +86,6 @@ func installCRD(ctx context.Context, c client.Client, file string) error {
 		case <-ctx.Done():
 			return fmt.Errorf("not established: %w", context.Cause(ctx))
 		}
-	}
-}
-
-// root is the checkout: the nearest folder above the working one that has the CRDs.
-func root() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "deploy", "kustomize", "crds")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", fmt.Errorf("no checkout of Outrigger above the working folder")
-		}
-		dir = parent
 	}
 }
 
