@@ -13,7 +13,7 @@
 //
 // A caller does this, before it starts the command on the machine:
 //
-//	f, err := forward.Start(ctx, forward.Config{Client: host.Client, Warn: say, Log: log}, ins, outs, proxy)
+//	f, err := forward.Start(ctx, forward.Config{Client: host.Client, Warn: say, Log: log}, ins, outs, &forward.Proxy{})
 //	if err != nil { … }     // the proxy or the machine cannot be had: a fault
 //	defer f.Close()
 //	env = append(env, f.Env()...)
@@ -22,12 +22,12 @@
 // be had; an In opens when its program does. What cannot be had but for the
 // proxy is told once by Warn, and the rest works. When the SSH connection is
 // lost, connections in flight are reset, Config.Client is asked for the next,
-// and everything is made again, the proxy on the same port.
+// and everything is made again, the proxy on the same port. A caller that is
+// restarted while the command goes on hands over the [Proxy] that it had.
 package forward
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,6 +49,10 @@ type Config struct {
 	// called at once. nil: nobody is told.
 	Warn func(string)
 	Log  *slog.Logger // nil: silent
+	// Ours tells that an Out's port, which is taken on the machine, leads to the
+	// same address already, by another Forwarder: nobody is warned then, and the
+	// port is had when the other leaves it. nil: none does.
+	Ours func(Out) bool
 	// Dial connects from the Pod and resolves names there; nil means TCP.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -87,19 +91,25 @@ type Forwarder struct {
 	wg     sync.WaitGroup
 	slots  chan struct{}
 	full   sync.Once
-	login  login
-	port   int // of the proxy on the machine; 0: none
+	proxy  Proxy // without a port: none
 }
 
 // Start begins to forward until ctx ends or Close is called. It fails if the
-// machine cannot be reached, with the fault of Config.Client, or if the proxy
+// machine cannot be reached, with the fault of Config.Client, or if a new proxy
 // is asked for and the machine's SSH server forbids it: Config.
-func Start(ctx context.Context, cfg Config, ins []In, outs []Out, proxy bool) (*Forwarder, error) {
+//
+// proxy is nil for none, the zero value for a new one, else the one that
+// programs on the machine know from before: its port is tried for until it can
+// be had, and told if that takes long.
+func Start(ctx context.Context, cfg Config, ins []In, outs []Out, proxy *Proxy) (*Forwarder, error) {
 	if cfg.Warn == nil {
 		cfg.Warn = func(string) {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Ours == nil {
+		cfg.Ours = func(Out) bool { return false }
 	}
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
@@ -112,14 +122,14 @@ func Start(ctx context.Context, cfg Config, ins []In, outs []Out, proxy bool) (*
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	f := &Forwarder{cfg: cfg, cancel: cancel, slots: make(chan struct{}, maxConns)}
-	if proxy {
-		f.login = login{user: "outrigger", password: rand.Text()}
-		if err := f.startProxy(ctx); err != nil {
+	var ready sync.WaitGroup
+	if proxy != nil {
+		f.proxy = *proxy
+		if err := f.startProxy(ctx, &ready); err != nil {
 			f.Close()
 			return nil, err
 		}
 	}
-	var ready sync.WaitGroup
 	for _, out := range outs {
 		ready.Add(1)
 		f.wg.Go(func() { f.out(ctx, out, sync.OnceFunc(ready.Done)) })

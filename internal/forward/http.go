@@ -19,7 +19,7 @@ import (
 // understood. net/http is not linked for that: the relay is in every Pod.
 
 // askHTTP reads a request's head.
-func askHTTP(conn net.Conn, r *bufio.Reader, want login) (request, error) {
+func askHTTP(conn net.Conn, r *bufio.Reader, want Proxy) (request, error) {
 	lines, err := head(r)
 	if err != nil {
 		return request{}, errors.Join(err, say(conn, "400 Bad Request", "", err.Error()))
@@ -95,7 +95,7 @@ func field(line string) (name, value string) {
 	return strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
 }
 
-func authorized(fields []string, want login) bool {
+func authorized(fields []string, want Proxy) bool {
 	for _, line := range fields {
 		name, value := field(line)
 		if name != "proxy-authorization" {
@@ -104,7 +104,7 @@ func authorized(fields []string, want login) bool {
 		scheme, encoded, _ := strings.Cut(value, " ")
 		plain, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
 		user, password, ok := bytes.Cut(plain, []byte(":"))
-		if err == nil && ok && strings.EqualFold(scheme, "basic") && want.is(user, password) {
+		if err == nil && ok && strings.EqualFold(scheme, "basic") && want.knows(user, password) {
 			return true
 		}
 	}

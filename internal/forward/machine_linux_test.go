@@ -60,10 +60,19 @@ func (m *machine) netPath() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Get
 // start begins to forward; what is warned of is an error unless the test takes it.
 func (m *machine) start(cfg forward.Config, ins []forward.In, outs []forward.Out, proxy bool) *forward.Forwarder {
 	m.t.Helper()
-	cfg.Client = m.host.Client
 	if cfg.Warn == nil {
 		cfg.Warn = func(text string) { m.t.Errorf("warned: %s", text) }
 	}
+	var p *forward.Proxy
+	if proxy {
+		p = &forward.Proxy{}
+	}
+	return m.startWith(cfg, ins, outs, p)
+}
+
+func (m *machine) startWith(cfg forward.Config, ins []forward.In, outs []forward.Out, proxy *forward.Proxy) *forward.Forwarder {
+	m.t.Helper()
+	cfg.Client = m.host.Client
 	f, err := forward.Start(m.t.Context(), cfg, ins, outs, proxy)
 	if err != nil {
 		m.t.Fatal(err)
@@ -151,6 +160,25 @@ func (m *machine) dial(port int) (conn *net.TCPConn, err error) {
 		}
 	})
 	return conn, err
+}
+
+// listener tells one listening socket on a port of the machine's loopback from
+// the next; "" if there is none.
+func (m *machine) listener(port int) (inode string) {
+	m.t.Helper()
+	var table []byte
+	var err error
+	m.there(func() { table, err = os.ReadFile("/proc/thread-self/net/tcp") })
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		if len(f) > 9 && f[1] == fmt.Sprintf("0100007F:%04X", port) && f[3] == "0A" {
+			return f[9]
+		}
+	}
+	return ""
 }
 
 // run executes a command in the machine's network and returns what it printed.

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -35,8 +36,15 @@ func (f *Forwarder) out(ctx context.Context, out Out, ready func()) {
 		f.warn(what+" of the machine does not lead to "+out.To, err)
 		ready()
 	}
+	ours := func() bool {
+		if !f.cfg.Ours(out) {
+			return false
+		}
+		ready()
+		return true
+	}
 	for ctx.Err() == nil {
-		c, ln, err := f.hold(ctx, out.Port, warn)
+		c, ln, err := f.hold(ctx, out.Port, ours, warn)
 		if err != nil {
 			return // told by warn, or ctx ended
 		}
@@ -47,10 +55,10 @@ func (f *Forwarder) out(ctx context.Context, out Out, ready func()) {
 }
 
 // hold listens on the machine's port, for as long as it takes. If somebody else
-// has it for longer than takenGrace, or the SSH server does not allow it, that
-// goes to warn, once. It fails when ctx ends or in the latter case. That the
-// machine cannot be reached is for the run itself to tell.
-func (f *Forwarder) hold(ctx context.Context, port int, warn func(error)) (*reach.Client, net.Listener, error) {
+// has it for longer than takenGrace and ours does not know who, or the SSH server
+// does not allow it, that goes to warn, once. It fails when ctx ends or in the
+// latter case. That the machine cannot be reached is for the run itself to tell.
+func (f *Forwarder) hold(ctx context.Context, port int, ours func() bool, warn func(error)) (*reach.Client, net.Listener, error) {
 	var p pause
 	var warned bool
 	began := time.Now()
@@ -66,7 +74,8 @@ func (f *Forwarder) hold(ctx context.Context, port int, warn func(error)) (*reac
 			return nil, nil, context.Cause(ctx)
 		}
 		forbidden := errors.Is(err, reach.ErrForbidden)
-		if !warned && (forbidden || fault.Is(err, fault.Busy) && time.Since(began) > takenGrace) {
+		taken := fault.Is(err, fault.Busy) && !ours() && time.Since(began) > takenGrace
+		if !warned && (forbidden || taken) {
 			warned = true
 			warn(err)
 		}
@@ -120,8 +129,15 @@ func (f *Forwarder) dial(ctx context.Context, address string) (net.Conn, error) 
 	return f.cfg.Dial(ctx, "tcp", address)
 }
 
-// startProxy listens on a port of the machine's choice and keeps that port.
-func (f *Forwarder) startProxy(ctx context.Context) error {
+// startProxy listens for the proxy's clients, on a port of the machine's choice
+// if the proxy is new, and keeps that port. What is to be waited for until a
+// proxy from before listens goes to ready.
+func (f *Forwarder) startProxy(ctx context.Context, ready *sync.WaitGroup) error {
+	if f.proxy.Port != 0 {
+		ready.Add(1)
+		f.wg.Go(func() { f.keepProxy(ctx, nil, nil, sync.OnceFunc(ready.Done)) })
+		return nil
+	}
 	c, err := f.cfg.Client(ctx)
 	if err != nil {
 		return err
@@ -135,22 +151,30 @@ func (f *Forwarder) startProxy(ctx context.Context) error {
 		ln.Close()
 		return fault.New(fault.Protocol, "%s: does not say on which port it listens", c.Where())
 	}
-	f.port = addr.Port
-	const what = "proxy"
+	f.proxy = Proxy{Port: addr.Port, Password: rand.Text()}
+	f.wg.Go(func() { f.keepProxy(ctx, c, ln, func() {}) })
+	return nil
+}
+
+// keepProxy serves the proxy's clients from ln on, which may be nil, and gets the
+// port back whenever it is lost. It calls ready when the port is had for the
+// first time, or may never be.
+func (f *Forwarder) keepProxy(ctx context.Context, c *reach.Client, ln net.Listener, ready func()) {
+	defer ready()
 	warn := func(err error) {
-		f.warn(fmt.Sprintf("the proxy to the cluster cannot have its port %d on the machine back after the connection was lost; it is tried for", f.port), err)
+		f.warn(fmt.Sprintf("the proxy to the cluster cannot have its port %d on the machine back after the connection was lost; it is tried for", f.proxy.Port), err)
+		ready()
 	}
-	f.wg.Go(func() {
-		for {
-			f.serveOut(ctx, c, ln, what, func(conn net.Conn) { f.proxy(ctx, conn) })
-			if ctx.Err() != nil {
-				return
-			}
+	for ctx.Err() == nil {
+		if ln == nil {
 			// Another port would help nobody: the programs that run know this one.
-			if c, ln, err = f.hold(ctx, f.port, warn); err != nil {
+			var err error
+			if c, ln, err = f.hold(ctx, f.proxy.Port, func() bool { return false }, warn); err != nil {
 				return
 			}
 		}
-	})
-	return nil
+		ready()
+		f.serveOut(ctx, c, ln, "proxy", func(conn net.Conn) { f.serveProxy(ctx, conn) })
+		ln = nil
+	}
 }

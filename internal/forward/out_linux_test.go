@@ -32,7 +32,7 @@ func TestOut(t *testing.T) {
 		{Port: a, To: "postgres.db:5432", Name: "postgres"},
 		{Port: b, To: fmt.Sprintf("127.0.0.1:%d", sidecar)},
 	}, false)
-	if env := f.Env(); env != nil {
+	if env := f.Proxy().Env(); env != nil {
 		t.Errorf("variables without a proxy: %v", env)
 	}
 	for port, want := range map[int]string{a: "hello", b: "5 bytes"} {
@@ -109,7 +109,7 @@ func TestOutPortTakenAndNobodyThere(t *testing.T) {
 
 func TestForbidden(t *testing.T) {
 	m := newMachine(t, "AllowTcpForwarding local")
-	_, err := forward.Start(t.Context(), forward.Config{Client: m.host.Client}, nil, nil, true)
+	_, err := forward.Start(t.Context(), forward.Config{Client: m.host.Client}, nil, nil, &forward.Proxy{})
 	if !fault.Is(err, fault.Config) || !strings.Contains(fault.Remedy(err), "AllowTcpForwarding yes") {
 		t.Errorf("got %v; %s", err, fault.Remedy(err))
 	}
@@ -169,15 +169,15 @@ func TestProxyWithCurl(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"HTTP by the variables", f.Env(), []string{"http://web/a?b=c"}, `GET web /a?b=c  auth=""`},
-		{"HTTPS by the variables", f.Env(), []string{"-k", "https://tls.ns.svc.cluster.local/x"}, `GET tls.ns.svc.cluster.local /x  auth=""`},
+		{"HTTP by the variables", f.Proxy().Env(), []string{"http://web/a?b=c"}, `GET web /a?b=c  auth=""`},
+		{"HTTPS by the variables", f.Proxy().Env(), []string{"-k", "https://tls.ns.svc.cluster.local/x"}, `GET tls.ns.svc.cluster.local /x  auth=""`},
 		{"HTTP by SOCKS", nil, []string{"-x", socks, "http://web/"}, `GET web /  auth=""`},
 		{"HTTPS by SOCKS", nil, []string{"-k", "-x", socks, "https://tls.ns.svc.cluster.local/"}, "GET tls"},
-		{"a body", f.Env(), []string{"-d", "data", "http://web/"}, `POST web / data auth=""`},
-		{"two on one connection", f.Env(), []string{"http://web/1", "http://web/2"}, `/1  auth=""GET web /2`},
-		{"an address", f.Env(), []string{plain.URL + "/ip", "--noproxy", "none"}, "/ip"},
+		{"a body", f.Proxy().Env(), []string{"-d", "data", "http://web/"}, `POST web / data auth=""`},
+		{"two on one connection", f.Proxy().Env(), []string{"http://web/1", "http://web/2"}, `/1  auth=""GET web /2`},
+		{"an address", f.Proxy().Env(), []string{plain.URL + "/ip", "--noproxy", "none"}, "/ip"},
 		{"IPv4 by SOCKS", nil, []string{"-x", socks, "--noproxy", "none", plain.URL + "/ip"}, "/ip"},
-		{"no such name", f.Env(), []string{"http://nowhere/"}, "no such host"},
+		{"no such name", f.Proxy().Env(), []string{"http://nowhere/"}, "no such host"},
 		{"no such name by SOCKS", nil, []string{"-x", socks, "http://nowhere/"}, "curl: (97)"},
 		{"no password", nil, []string{"-x", "http://" + at, "http://web/"}, "wrong password, or none"},
 		{"a wrong password", nil, []string{"-x", "http://outrigger:no@" + at, "-k", "https://web/"}, "407"},
@@ -242,7 +242,7 @@ func TestConfig(t *testing.T) {
 		{forward.In{Port: 80}, forward.Out{Port: 81, To: "a"}, "HOST:PORT"},
 		{forward.In{Port: 80}, forward.Out{Port: 70000, To: "a:1"}, "from 1 to 65535"},
 	} {
-		_, err := forward.Start(t.Context(), forward.Config{}, []forward.In{tt.in}, []forward.Out{tt.out}, false)
+		_, err := forward.Start(t.Context(), forward.Config{}, []forward.In{tt.in}, []forward.Out{tt.out}, nil)
 		if !fault.Is(err, fault.Config) || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%v %v: want %q in: %v", tt.in, tt.out, tt.says, err)
 		}
@@ -275,7 +275,7 @@ func connectSOCKS(c net.Conn, proxy, host string, port int) error {
 }
 
 func variable(f *forward.Forwarder, name string) string {
-	for _, kv := range f.Env() {
+	for _, kv := range f.Proxy().Env() {
 		if v, ok := strings.CutPrefix(kv, name+"="); ok {
 			return v
 		}
@@ -325,9 +325,74 @@ func TestProxyIsHeldByALostConnection(t *testing.T) {
 	if !through() {
 		t.Fatal("the proxy does not work")
 	}
+	before := m.listener(f.Proxy().Port)
 	m.line.Vanish()
 	if w := <-warned; !strings.Contains(w, fmt.Sprintf("port %d ", portOf(t, variable(f, "HTTP_PROXY")))) || !strings.Contains(w, "is taken") {
 		t.Errorf("warned: %s", w)
 	}
+	// Not by connecting: sshd of OpenSSH 9.2 forgets to ask for signs of life
+	// while its listeners are busy.
+	await(t, "the old sshd leaves the port", func() bool { return m.listener(f.Proxy().Port) != before })
 	await(t, "the proxy is back on its port", through)
+}
+
+// One who is restarted while programs on the machine go on gives them the proxy that they know.
+func TestProxyOfTheOneBefore(t *testing.T) {
+	m := newMachine(t)
+	service, _ := serveHere(t, echo)
+	warned := make(chan string, 10)
+	cfg := forward.Config{Dial: cluster(map[string]int{"web": service}), Warn: func(s string) { warned <- s }}
+	first := m.start(cfg, nil, nil, true)
+	known := first.Proxy()
+	through := func() bool {
+		c, err := m.dial(known.Port)
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		return connectSOCKS(c, variable(first, "ALL_PROXY"), "web", 80) == nil
+	}
+	// The one before still has the port: it is told, and had when that one leaves.
+	waiting := make(chan *forward.Forwarder)
+	go func() { waiting <- m.startWith(cfg, nil, nil, &known) }()
+	if w := <-warned; !strings.Contains(w, fmt.Sprintf("port %d ", known.Port)) || !strings.Contains(w, "is taken") {
+		t.Errorf("warned: %s", w)
+	}
+	second := <-waiting
+	if second.Proxy() != known {
+		t.Errorf("got %+v, want %+v", second.Proxy(), known)
+	}
+	first.Close()
+	await(t, "the second has the port", through)
+	second.Close()
+	// When nobody has it, it is there when Start returns.
+	m.startWith(cfg, nil, nil, &known)
+	if !through() {
+		t.Error("the third is not there")
+	}
+	if len(warned) > 0 {
+		t.Errorf("warned again: %s", <-warned)
+	}
+}
+
+// Two containers of a Pod have the same forwards: the second waits without a word.
+func TestOutThatAnotherOfOursHas(t *testing.T) {
+	m := newMachine(t)
+	service, _ := serveHere(t, echo)
+	out := forward.Out{Port: freePort(t), To: fmt.Sprintf("127.0.0.1:%d", service)}
+	first := m.start(forward.Config{}, nil, []forward.Out{out}, false)
+	asked := make(chan forward.Out, 100)
+	m.start(forward.Config{Ours: func(o forward.Out) bool { asked <- o; return true }}, nil, []forward.Out{out}, false)
+	if got := <-asked; got != out {
+		t.Errorf("asked about %+v", got)
+	}
+	first.Close()
+	await(t, "the second has the port", func() bool {
+		c, err := m.dial(out.Port)
+		if err != nil {
+			return false
+		}
+		got, err := ask(c, "hello")
+		return got == "hello" && err == nil
+	})
 }

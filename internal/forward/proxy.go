@@ -18,26 +18,32 @@ const (
 	headLimit = 64 << 10
 )
 
-// A login is what the proxy's clients must know. On a machine that others
-// use as well, its port alone would let everybody into the cluster.
-type login struct{ user, password string }
+// proxyUser is the user's name that the proxy's clients give.
+const proxyUser = "outrigger"
 
-func (l login) is(user, password []byte) bool {
-	a := subtle.ConstantTimeCompare(user, []byte(l.user))
-	b := subtle.ConstantTimeCompare(password, []byte(l.password))
+// A Proxy is what programs on the machine know of the proxy. On a machine that
+// others use as well, its port alone would let everybody into the cluster.
+type Proxy struct {
+	Port     int    `json:"port"`
+	Password string `json:"password"`
+}
+
+func (p Proxy) knows(user, password []byte) bool {
+	a := subtle.ConstantTimeCompare(user, []byte(proxyUser))
+	b := subtle.ConstantTimeCompare(password, []byte(p.Password))
 	return a&b == 1
 }
 
 // Env returns the variables by which programs on the machine find the proxy,
-// as NAME=value, in both spellings that programs look for; none without a
-// proxy. The machine's own loopback stays its own; whatever else a program
+// as NAME=value, in both spellings that programs look for; none of a Proxy
+// without a port. The machine's own loopback stays its own; whatever else a program
 // connects to goes through the Pod, since the variables have no way to say
 // "only the cluster".
-func (f *Forwarder) Env() []string {
-	if f.port == 0 {
+func (p Proxy) Env() []string {
+	if p.Port == 0 {
 		return nil
 	}
-	u := url.URL{Scheme: "http", User: url.UserPassword(f.login.user, f.login.password), Host: loopback(f.port)}
+	u := url.URL{Scheme: "http", User: url.UserPassword(proxyUser, p.Password), Host: loopback(p.Port)}
 	http := u.String()
 	u.Scheme = "socks5h" // names are resolved in the Pod
 	socks := u.String()
@@ -50,8 +56,12 @@ func (f *Forwarder) Env() []string {
 	}
 }
 
-// proxy serves one client, which speaks SOCKS5 or HTTP.
-func (f *Forwarder) proxy(ctx context.Context, conn net.Conn) {
+// Proxy returns the proxy that programs on the machine may use, with its
+// variables; without a port if there is none.
+func (f *Forwarder) Proxy() Proxy { return f.proxy }
+
+// serveProxy serves one client, which speaks SOCKS5 or HTTP.
+func (f *Forwarder) serveProxy(ctx context.Context, conn net.Conn) {
 	ended := context.AfterFunc(ctx, func() { abort(conn) })
 	defer ended()
 	defer conn.Close()
@@ -93,9 +103,9 @@ func (f *Forwarder) ask(conn net.Conn, r *bufio.Reader) (request, error) {
 		return request{}, err
 	}
 	if first[0] == socksVersion {
-		return askSOCKS(conn, r, f.login)
+		return askSOCKS(conn, r, f.proxy)
 	}
-	return askHTTP(conn, r, f.login)
+	return askHTTP(conn, r, f.proxy)
 }
 
 // hostPort joins what a client named, with limits on both.

@@ -36,7 +36,7 @@ const (
 	loginRefused  = 1
 )
 
-func askSOCKS(conn net.Conn, r *bufio.Reader, want login) (request, error) {
+func askSOCKS(conn net.Conn, r *bufio.Reader, want Proxy) (request, error) {
 	if err := loginSOCKS(conn, r, want); err != nil {
 		return request{}, err
 	}
@@ -73,7 +73,7 @@ func askSOCKS(conn net.Conn, r *bufio.Reader, want login) (request, error) {
 }
 
 // loginSOCKS agrees on the one way to log in and goes it.
-func loginSOCKS(conn net.Conn, r *bufio.Reader, want login) error {
+func loginSOCKS(conn net.Conn, r *bufio.Reader, want Proxy) error {
 	if _, err := r.Discard(1); err != nil { // the version, seen before
 		return err
 	}
@@ -103,7 +103,7 @@ func loginSOCKS(conn net.Conn, r *bufio.Reader, want login) error {
 	if err != nil {
 		return err
 	}
-	if !want.is(user, password) {
+	if !want.knows(user, password) {
 		_, err := conn.Write([]byte{loginVersion, loginRefused})
 		return errors.Join(errors.New("socks: wrong password"), err)
 	}
