@@ -39,6 +39,7 @@ const (
 	FinalizerMachine = "outrigger.dev/machine"
 	// FinalizerPool keeps a MachinePool until none of its machines is left.
 	FinalizerPool = "outrigger.dev/pool"
-	// FinalizerClaim keeps a MachineClaim until its machine is released.
-	FinalizerClaim = "outrigger.dev/claim"
+	// PodMachineBound is the condition of a Pod that says how it stands with its
+	// machine: False while it waits, with its place in the queue.
+	PodMachineBound = "outrigger.dev/MachineBound"
 )

@@ -5,6 +5,7 @@ package manager
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -24,6 +25,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/admit/webhook"
+	"outrigger.dev/outrigger/internal/control/pods"
 	"outrigger.dev/outrigger/internal/control/pools"
 	"outrigger.dev/outrigger/internal/fault"
 )
@@ -36,6 +39,7 @@ type Options struct {
 	ProbeAddress   string // "0": none
 	LeaderElect    bool
 	Lease          Lease
+	Webhook        *webhook.Webhook // nil: this controller does not answer the API server
 	Places         pools.Places
 	Readier        pools.Readier
 	Times          pools.Times
@@ -82,10 +86,19 @@ func New(ctx context.Context, rc *rest.Config, o Options) (ctrl.Manager, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := pods.Setup(ctx, mgr, pods.Options{Namespace: o.Namespace, Log: o.Log}); err != nil {
+		return nil, err
+	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}
-	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+	if o.Webhook == nil {
+		return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+	}
+	if err := o.Webhook.Setup(ctx, mgr); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("webhook", o.Webhook.Ready)
 }
 
 // Scheme knows Kubernetes' own types and ours.
@@ -106,13 +119,14 @@ func options(o Options, logger logr.Logger) (ctrl.Options, error) {
 	if err != nil {
 		return ctrl.Options{}, err
 	}
-	return ctrl.Options{
+	// Of a cluster's Pods only the few that want machines are kept in memory.
+	seen := map[client.Object]cache.ByObject{&corev1.Pod{}: {Label: labels.NewSelector().Add(*ours)}}
+	options := ctrl.Options{
 		Scheme: scheme, Logger: logger,
 		Controller: config.Controller{SkipNameValidation: new(true)}, // tests run several in a process
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
-			// Of a cluster's Pods only the few that want machines are kept in memory.
-			ByObject: map[client.Object]cache.ByObject{&corev1.Pod{}: {Label: labels.NewSelector().Add(*ours)}},
+			ByObject:         seen,
 		},
 		// Secrets are read when they are needed, not watched: we may not see all.
 		Client:                        client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
@@ -125,7 +139,12 @@ func options(o Options, logger logr.Logger) (ctrl.Options, error) {
 		LeaseDuration:                 orNil(o.Lease.Duration),
 		RenewDeadline:                 orNil(o.Lease.Renew),
 		RetryPeriod:                   orNil(o.Lease.Retry),
-	}, nil
+	}
+	if o.Webhook != nil {
+		options.WebhookServer = o.Webhook.Server()
+		maps.Copy(seen, webhook.Caches(o.Namespace))
+	}
+	return options, nil
 }
 
 func orNil(d time.Duration) *time.Duration {

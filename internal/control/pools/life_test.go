@@ -10,6 +10,7 @@ import (
 	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -205,8 +206,13 @@ func TestLostWhileLeased(t *testing.T) {
 	w := newWorld(t)
 	w.control(pools.Times{Survey: 50 * time.Millisecond})
 	w.makePool(0, 1, nil)
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.pool, Name: w.pool + "-pod"},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "i"}}},
+	}
+	w.must(w.Create(w.Context(), pod))
 	c := w.claim("c", func(c *v1alpha1.MachineClaim) {
-		c.Spec.Holder = &v1alpha1.Holder{Kind: "Pod", Name: w.pool + "-pod", UID: "u"}
+		c.Spec.Holder = &v1alpha1.Holder{Kind: "Pod", Name: pod.Name, UID: string(pod.UID)}
 	})
 	w.eventually("the claim is bound", func() bool { return w.boundTo(c) != "" })
 	w.eventually("it is leased", func() bool { return w.inPhase(v1alpha1.MachineLeased) == 1 })

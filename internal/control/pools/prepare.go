@@ -132,10 +132,12 @@ func (k *keeper) prepare(ctx context.Context, m *v1alpha1.Machine) (next, error)
 	return next{now: true}, nil
 }
 
-// loginName is the Secret in the controller's namespace with which a machine is
+// LoginSecret is the name of the Secret in the controller's namespace with which a machine is
 // reached.
+func LoginSecret(machine string) string { return "machine-" + machine }
+
 func (c *core) loginName(m *v1alpha1.Machine) client.ObjectKey {
-	return client.ObjectKey{Namespace: c.Namespace, Name: "machine-" + m.Name}
+	return client.ObjectKey{Namespace: c.Namespace, Name: LoginSecret(m.Name)}
 }
 
 // keepLogin stores how the machine is reached, before anything relies on it.
