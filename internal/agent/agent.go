@@ -5,6 +5,8 @@
 //	outrigger-agent serve      speaks internal/wire on its stdio: info, lease, link, sync
 //	outrigger-agent connect    joins its stdio to the user's daemon, which it starts if there is none
 //	outrigger-agent daemon     supervises runs, until idle
+//	outrigger-agent status     starts the user's daemon if there is none, and says in which session it runs
+//	outrigger-agent stop       ends the user's daemon, with its runs
 //	outrigger-agent sweep      ends leases that expired and what dead daemons left
 //	outrigger-agent version    says which build it is
 package agent
@@ -30,7 +32,7 @@ import (
 	"outrigger.dev/outrigger/internal/version"
 )
 
-const usage = `usage: outrigger-agent serve|connect|daemon|sweep [--root FOLDER] [--idle DURATION]
+const usage = `usage: outrigger-agent serve|connect|daemon|status|stop|sweep [--root FOLDER] [--idle DURATION]
        outrigger-agent version [--digest]
 `
 
@@ -121,6 +123,10 @@ func (c *command) run(ctx context.Context) error {
 			return err
 		}
 		return daemon.Run(ctx, cfg)
+	case "status":
+		return c.status(ctx)
+	case "stop":
+		return c.stop(ctx)
 	case "sweep":
 		swept, err := lease.Open(c.root, c.log).Sweep(ctx)
 		fmt.Fprintf(c.stdio.Out, "released %d leases, ended %d runs\n", len(swept.Leases), len(swept.Runs))

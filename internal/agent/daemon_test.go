@@ -3,6 +3,7 @@
 package agent_test
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,5 +80,37 @@ func TestShellThatGivesNoEnvironmentIsReported(t *testing.T) {
 	got := h.run(wire.RunSpec{Argv: []string{"true"}}, runclient.Streams{}, runclient.Options{Warn: func(s string) { warnings = append(warnings, s) }})
 	if got.outcome() != "exit 0" || len(warnings) != 1 || !strings.Contains(warnings[0], "/bin/false") {
 		t.Errorf("got %s, %v, warnings %q", got.outcome(), got.err, warnings)
+	}
+}
+
+func TestStatusStartsTheDaemonAndStopEndsIt(t *testing.T) {
+	h := newHost(t)
+	verb := func(verb string) string {
+		t.Helper()
+		p, err := h.start(verb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		out, err := io.ReadAll(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	if got := verb("stop"); got != "" {
+		t.Errorf("stop without a daemon says %q, want nothing", got)
+	}
+	first := verb("status")
+	if !strings.HasPrefix(first, "session=") || !strings.Contains(first, "\nruns=0\n") {
+		t.Errorf("status says %q", first)
+	}
+	if again := verb("status"); again != first {
+		t.Errorf("status says %q, then %q: want the same daemon", first, again)
+	}
+	verb("stop")
+	h.await("the end of the daemon", func() bool { return len(h.processes()) == 0 })
+	if next := verb("status"); next == first {
+		t.Errorf("status says %q after stop: want another daemon", next)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/agent/disk"
 	"outrigger.dev/outrigger/internal/agent/link"
+	"outrigger.dev/outrigger/internal/agent/session"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/version"
 	"outrigger.dev/outrigger/internal/wire"
@@ -16,7 +17,7 @@ import (
 func (s *server) info(ctx context.Context, q wire.InfoRequest) (wire.Info, error) {
 	info := wire.Info{
 		Platform: machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH},
-		Root:     string(s.root), Session: session(ctx), Build: version.Version,
+		Root:     string(s.root), Session: session.Kind(ctx), Build: version.Version,
 	}
 	var err error
 	if info.Hostname, err = os.Hostname(); err != nil {

@@ -8,8 +8,18 @@ const (
 	MethodRunAttach = "run.attach" // RunAttach -> RunJoined, then run frames
 	MethodRunKill   = "run.kill"   // RunKill -> nothing
 	MethodRunList   = "run.list"   // nothing -> RunList
+	MethodDaemon    = "daemon"     // nothing -> Daemon
 	MethodStop      = "stop"       // nothing -> nothing: the daemon kills its runs and ends
 )
+
+// A Daemon describes the process that starts runs. Its session is the runs'; that
+// of [Info] is the session of the connection.
+type Daemon struct {
+	PID     int    `cbor:"1,keyasint"`
+	Session string `cbor:"2,keyasint"` // as in Info
+	Build   string `cbor:"3,keyasint"`
+	Runs    int    `cbor:"4,keyasint,omitempty"` // that have not ended
+}
 
 // Frames that follow run.start and run.attach, in both directions. A run is two
 // logs of records (see [AppendRecord]): output from the agent, input from the

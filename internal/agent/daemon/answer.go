@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"time"
 
+	"outrigger.dev/outrigger/internal/agent/session"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/version"
@@ -92,6 +94,9 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 		return conn.Respond(nil, nil)
 	case wire.MethodRunList:
 		return conn.Respond(wire.RunList{Runs: s.runs.List()}, nil)
+	case wire.MethodDaemon:
+		n, _ := s.runs.Count()
+		return conn.Respond(wire.Daemon{PID: os.Getpid(), Session: session.Kind(ctx), Build: version.Version, Runs: n}, nil)
 	case wire.MethodStop:
 		err := conn.Respond(nil, nil)
 		s.stop()

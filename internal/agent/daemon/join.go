@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -21,6 +22,8 @@ const (
 	// greetLimit is how long a daemon that lives may take to greet.
 	greetLimit = 10 * time.Second
 	joinPause  = 5 * time.Millisecond
+	// launchedLimit is how long a daemon that launchd started may take to greet.
+	launchedLimit = 10 * time.Second
 )
 
 // Join returns a connection to the daemon, which it starts if there is none.
@@ -49,16 +52,43 @@ func Join(ctx context.Context, cfg Config) (net.Conn, error) {
 	return start(ctx, cfg, dir)
 }
 
-// start starts a daemon and waits until it greets.
+// Find returns a connection to the daemon that lives, nil if there is none. It
+// changes the working directory of the process.
+func Find(ctx context.Context, cfg Config) (net.Conn, error) {
+	dir, err := cfg.dir()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chdir(dir); err != nil { // as in Run
+		return nil, disk.Fault("daemon", err)
+	}
+	return knock(ctx, dir), nil
+}
+
+// start starts a daemon and waits until it greets: through launchd where that gives
+// it a better session than ours, else as a process of its own.
 func start(ctx context.Context, cfg Config, dir string) (net.Conn, error) {
-	logName := filepath.Join(dir, "log")
-	log, err := os.OpenFile(logName, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(logName(dir), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, disk.Fault("daemon", err)
 	}
 	defer log.Close()
+	err = cfg.launch(ctx, dir)
+	if err == nil {
+		launched, cancel := context.WithTimeout(ctx, launchedLimit)
+		defer cancel()
+		c, why := await(launched, dir, nil)
+		if c != nil {
+			return c, nil
+		}
+		err = fault.New(fault.AgentUnfit, "launchd's daemon %s", why)
+	}
+	if !errors.Is(err, errNoLaunchd) {
+		cfg.Log.Info("no daemon in the session with the window server, so one without", "error", err)
+	}
 	// It outlives us.
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), cfg.Self, "daemon", "--root", string(cfg.Root), "--idle", cfg.idle().String())
+	argv := cfg.argv()
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 	if err := detach(cmd); err != nil {
 		return nil, fault.New(fault.AgentUnfit, "daemon: start %s: %w", cfg.Self, err)
@@ -68,23 +98,38 @@ func start(ctx context.Context, cfg Config, dir string) (net.Conn, error) {
 		defer close(died)
 		_ = cmd.Wait() // what it has to say is in its log
 	}()
+	c, why := await(ctx, dir, died)
+	if c != nil {
+		return c, nil
+	}
+	words, err := os.ReadFile(logName(dir))
+	if err != nil {
+		words = []byte(err.Error())
+	}
+	return nil, fault.New(fault.AgentUnfit, "daemon: %s", why).WithDetail(tail(words))
+}
+
+// argv is the command line of a daemon.
+func (c Config) argv() []string {
+	return []string{c.Self, "daemon", "--root", string(c.Root), "--idle", c.idle().String()}
+}
+
+// logName is the file that a daemon writes what it has to say to.
+func logName(dir string) string { return filepath.Join(dir, "log") }
+
+// await waits until a daemon greets, or says why that was in vain.
+func await(ctx context.Context, dir string, died <-chan struct{}) (c net.Conn, why string) {
 	for {
 		if c := knock(ctx, dir); c != nil {
-			return c, nil
+			return c, ""
 		}
-		why := "ended at once"
 		select {
 		case <-time.After(joinPause):
-			continue
 		case <-died:
+			return nil, "ended at once"
 		case <-ctx.Done():
-			why = "did not greet"
+			return nil, "did not greet"
 		}
-		words, err := os.ReadFile(logName)
-		if err != nil {
-			words = []byte(err.Error())
-		}
-		return nil, fault.New(fault.AgentUnfit, "daemon: %s", why).WithDetail(tail(words))
 	}
 }
 

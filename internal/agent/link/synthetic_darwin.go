@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -31,11 +32,23 @@ func synthetic() (map[string]string, error) {
 	return entries, nil
 }
 
+// addSynthetic adds an entry and has it made. What apfs.util answers says nothing:
+// it ends with an error although it has made the links (seen by several installers
+// on macOS 11 and later). So the link itself is looked at.
 func addSynthetic(ctx context.Context, name, target string, asSudo bool) error {
-	const script = `umask 022; printf "%s\t%s\n" "$1" "$2" >>"$3" && "$4" -t`
+	const script = `umask 022; printf "%s\t%s\n" "$1" "$2" >>"$3" || exit 1; "$4" -t; exit 0`
 	argv := []string{"/bin/sh", "-c", script, "sh", name, strings.TrimPrefix(target, "/"), synthesisFile, apfsUtil}
+	var err error
 	if asSudo {
-		return sudo(ctx, argv...)
+		err = sudo(ctx, argv...)
+	} else {
+		err = exec.CommandContext(ctx, argv[0], argv[1:]...).Run()
 	}
-	return exec.CommandContext(ctx, argv[0], argv[1:]...).Run()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat("/" + name); err != nil {
+		return fmt.Errorf("%s names /%s now, and %s did not make it: a restart does: %w", synthesisFile, name, apfsUtil, err)
+	}
+	return nil
 }
