@@ -57,7 +57,7 @@ func (r *reconciler) create(ctx context.Context, l *look, s *seat) error {
 	switch {
 	case apierrors.IsInvalid(err):
 		return r.fail(ctx, s, Step{Reason: "BadRequest", Message: err.Error()})
-	case apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+	case refused(err):
 		return r.hindered(ctx, s, "ClaimRefused", err)
 	case err != nil:
 		return err
@@ -65,6 +65,12 @@ func (r *reconciler) create(ctx context.Context, l *look, s *seat) error {
 	l.claim = c
 	r.Log.Debug("claim made", "claim", l.String(), "pod", s.pod.Name, "pool", spec.Pool)
 	return nil
+}
+
+// refused tells whether the API server may take on another day what it did not take now: a
+// quota, or somebody's policy. A namespace that is going takes nothing any more.
+func refused(err error) bool {
+	return apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause)
 }
 
 // handOver gives the Pod its machine: the Secret first, then the gate, then what people read.
@@ -80,10 +86,10 @@ func (r *reconciler) handOver(ctx context.Context, l *look, s *seat) error {
 		}
 		return r.hindered(ctx, s, "MachineLost", fault.New(fault.MachineLost, "machine %s is gone", l.claim.Status.Machine))
 	}
-	if err := r.writeSecret(ctx, l.claim, *login); err != nil {
-		if apierrors.IsForbidden(err) && !apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-			return r.hindered(ctx, s, "SecretRefused", err)
-		}
+	switch err := r.writeSecret(ctx, l.claim, *login); {
+	case refused(err), fault.Is(err, fault.NameTaken):
+		return r.hindered(ctx, s, "SecretRefused", err)
+	case err != nil:
 		return err
 	}
 	if isGated(s.pod) {

@@ -55,8 +55,12 @@ func newWorld(t *testing.T) *world {
 	w.must(err)
 	w.ns = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.pool}}
 	w.must(w.Create(w.Context(), w.ns))
+	w.must(w.Create(w.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.home()}}))
 	return w
 }
+
+// home is the controller's own namespace.
+func (w *world) home() string { return w.pool + "-system" }
 
 func (w *world) must(err error) {
 	w.Helper()
@@ -73,7 +77,7 @@ func (w *world) controlBy(config *rest.Config) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
 	log := slog.New(slog.NewTextHandler(testWriter{w.T}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	mgr, err := manager.New(ctx, config, manager.Options{
-		Namespace: w.pool, ClusterID: "test", MetricsAddress: "0", ProbeAddress: "0",
+		Namespace: w.home(), ClusterID: "test", MetricsAddress: "0", ProbeAddress: "0",
 		Places: cloud.Places{Cloud: w.cloud}, Readier: w.ready, Log: log,
 		Times: pools.Times{Backoff: 50 * time.Millisecond, Herald: 20 * time.Millisecond, Survey: 100 * time.Millisecond},
 	})
