@@ -53,9 +53,13 @@ func (c *Config) checkEntry(path strict.Path, e Entry) {
 			c.doc.Report(path.Key("qemu"), "%s", err)
 		}
 	}
+	if e.Orka != nil {
+		types = append(types, "orka")
+		c.checkOrka(path.Key("orka"), e.Orka)
+	}
 	switch {
 	case len(types) == 0 && c.clean(path):
-		c.doc.Report(path, "says no type: want one of local, ssh, qemu")
+		c.doc.Report(path, "says no type: want one of local, ssh, qemu, orka")
 	case len(types) > 1:
 		c.doc.Report(path, "says %s: want exactly one type", strings.Join(types, " and "))
 	}
@@ -102,15 +106,7 @@ func (c *Config) checkLogin(path strict.Path, l *sshhost.Login) {
 	if l.Port < 0 || l.Port > 65535 {
 		c.doc.Report(path.Key("port"), "%d is no port: want 1 to 65535", l.Port)
 	}
-	sources := 0
-	for _, set := range []bool{l.PasswordFile != "", l.PasswordEnv != "", len(l.PasswordCommand) > 0} {
-		if set {
-			sources++
-		}
-	}
-	if sources > 1 {
-		c.doc.Report(path, "has %d passwords: want at most one of passwordFile, passwordEnv, passwordCommand", sources)
-	}
+	c.checkSource(path, source{"password", l.PasswordFile, l.PasswordEnv, l.PasswordCommand})
 	for _, file := range files(l) {
 		*file.name = c.resolve(*file.name)
 	}
@@ -144,6 +140,9 @@ func files(l *sshhost.Login) []fileRef {
 func (c *Config) CheckFiles() (warnings []string, err error) {
 	for _, name := range c.Names() {
 		e := c.Providers[name]
+		if e.Orka != nil {
+			warnings = append(warnings, c.checkOrkaFiles(strict.Path("providers").Key(name).Key("orka"), e.Orka)...)
+		}
 		if e.SSH == nil {
 			continue
 		}
@@ -161,16 +160,23 @@ func (c *Config) CheckFiles() (warnings []string, err error) {
 
 func (c *Config) checkFiles(path strict.Path, l *sshhost.Login) (warnings []string) {
 	for _, ref := range files(l) {
-		f, err := os.Open(*ref.name)
-		if err != nil {
-			c.doc.Report(path+"."+ref.key, "%v", err)
-			continue
-		}
-		if ref.name == &l.PasswordFile {
-			warnings = append(warnings, tooOpen(f)...)
-		}
-		_ = f.Close() // nothing was written
+		warnings = append(warnings, c.checkFile(path, ref, ref.name == &l.PasswordFile)...)
 	}
+	return warnings
+}
+
+// checkFile looks whether a file that the configuration names is there, and if it is secret
+// whether others may read it.
+func (c *Config) checkFile(path strict.Path, ref fileRef, secret bool) (warnings []string) {
+	f, err := os.Open(*ref.name)
+	if err != nil {
+		c.doc.Report(path+"."+ref.key, "%v", err)
+		return nil
+	}
+	if secret {
+		warnings = tooOpen(f)
+	}
+	_ = f.Close() // nothing was written
 	return warnings
 }
 

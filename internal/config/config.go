@@ -4,7 +4,7 @@
 //	default: macs              # the provider that is used without --on
 //	providers:
 //	  macs:                    # a name of your own
-//	    ssh:                   # exactly one of: local, ssh, qemu
+//	    ssh:                   # exactly one of: local, ssh, qemu, orka
 //	      hosts:
 //	        - address: mini.example.com
 //	          user: ci
@@ -34,6 +34,7 @@ import (
 	"outrigger.dev/outrigger/internal/config/strict"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/provider/local"
+	"outrigger.dev/outrigger/internal/provider/orka"
 	"outrigger.dev/outrigger/internal/provider/qemu"
 	"outrigger.dev/outrigger/internal/provider/sshhost"
 )
@@ -54,6 +55,7 @@ type Entry struct {
 	Local *local.Config   `yaml:"local"`
 	SSH   *sshhost.Config `yaml:"ssh"`
 	QEMU  *qemu.Config    `yaml:"qemu"`
+	Orka  *orka.Config    `yaml:"orka"`
 }
 
 // Run holds the defaults of outrigger run. A flag given there wins; excludes
@@ -178,7 +180,7 @@ func (c *Config) Provider(name string) (string, Entry, error) {
 	return "", Entry{}, fault.New(fault.UnknownProvider, "provider %q: not configured%s", name, hint)
 }
 
-// Type returns the key under which the entry is configured: "local", "ssh" or "qemu".
+// Type returns the key under which the entry is configured: "local", "ssh", "qemu" or "orka".
 func (e Entry) Type() string {
 	switch {
 	case e.Local != nil:
@@ -187,6 +189,8 @@ func (e Entry) Type() string {
 		return "ssh"
 	case e.QEMU != nil:
 		return "qemu"
+	case e.Orka != nil:
+		return "orka"
 	}
 	return ""
 }
@@ -203,6 +207,8 @@ func (e Entry) Config() any {
 		return *e.SSH
 	case e.QEMU != nil:
 		return *e.QEMU
+	case e.Orka != nil:
+		return *e.Orka
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ run:
 		{"a default that is not there", "default: quemu\n", `c.yaml:1:1: no provider is called "quemu", did you mean "qemu"?`},
 		{"a default like nothing", "default: cloud\n", `c.yaml:1:1: no provider is called "cloud", there are: local, qemu`},
 		{"a mistyped type is said once", "providers:\n  macs:\n    shh: {}\n", `c.yaml:3:5: unknown key "shh", did you mean "ssh"?`},
-		{"no type", "providers:\n  macs: {}\n", `c.yaml:2:3: says no type: want one of local, ssh, qemu`},
+		{"no type", "providers:\n  macs: {}\n", `c.yaml:2:3: says no type: want one of local, ssh, qemu, orka`},
 		{"two types", "providers:\n  x:\n    local: {}\n    qemu: {}\n", `c.yaml:2:3: says local and qemu: want exactly one type`},
 		{"no hosts", "providers:\n  x:\n    ssh: {}\n", `c.yaml:3:5: lists no hosts`},
 		{"a host without an address", "providers:\n  x:\n    ssh:\n      hosts:\n        - user: ci\n", `c.yaml:5:11: has no address`},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"outrigger.dev/outrigger/internal/config/strict"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/provider/sshhost"
@@ -41,6 +42,8 @@ func (c *Config) Resolve(ctx context.Context, name string, s Secrets) (any, erro
 		return *e.Local, nil
 	case e.QEMU != nil:
 		return *e.QEMU, nil
+	case e.Orka != nil:
+		return c.resolveOrka(ctx, name, *e.Orka, s)
 	}
 	ssh := *e.SSH
 	ssh.Hosts = append([]sshhost.Host(nil), ssh.Hosts...) // the entry itself never holds a secret
@@ -61,25 +64,55 @@ func (c *Config) Resolve(ctx context.Context, name string, s Secrets) (any, erro
 }
 
 func (c *Config) password(ctx context.Context, l sshhost.Login, s Secrets) (machine.Secret, error) {
+	return s.read(ctx, source{"password", l.PasswordFile, l.PasswordEnv, l.PasswordCommand}, c.dir())
+}
+
+// A source is where a secret comes from: at most one of its last three fields is set.
+type source struct {
+	key     string // "password": the keys of the file are passwordFile, passwordEnv, passwordCommand
+	file    string
+	env     string
+	command []string
+}
+
+// count is how many ways are named.
+func (f source) count() (n int) {
+	for _, set := range []bool{f.file != "", f.env != "", len(f.command) > 0} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
+// checkSource reports a secret that comes from several places.
+func (c *Config) checkSource(path strict.Path, f source) {
+	if n := f.count(); n > 1 {
+		c.doc.Report(path, "has %d %ss: want at most one of %sFile, %sEnv, %sCommand", n, f.key, f.key, f.key, f.key)
+	}
+}
+
+// read returns the secret, an empty one if no way is named.
+func (s Secrets) read(ctx context.Context, from source, dir string) (machine.Secret, error) {
 	switch {
-	case l.PasswordFile != "":
-		return s.fromFile(l.PasswordFile)
-	case l.PasswordEnv != "":
-		v := s.Getenv(l.PasswordEnv)
+	case from.file != "":
+		return s.fromFile(from.key, from.file)
+	case from.env != "":
+		v := s.Getenv(from.env)
 		if v == "" {
-			return machine.Secret{}, fault.New(fault.Config, "passwordEnv: variable %s is empty or not set", l.PasswordEnv)
+			return machine.Secret{}, fault.New(fault.Config, "%sEnv: variable %s is empty or not set", from.key, from.env)
 		}
 		return machine.NewSecret(v), nil
-	case len(l.PasswordCommand) > 0:
-		return s.fromCommand(ctx, l.PasswordCommand, c.dir())
+	case len(from.command) > 0:
+		return s.fromCommand(ctx, from.key, from.command, dir)
 	}
 	return machine.Secret{}, nil
 }
 
-func (s Secrets) fromFile(name string) (machine.Secret, error) {
+func (s Secrets) fromFile(key, name string) (machine.Secret, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return machine.Secret{}, fault.New(fault.Config, "passwordFile: %w", err)
+		return machine.Secret{}, fault.New(fault.Config, "%sFile: %w", key, err)
 	}
 	defer f.Close()
 	if s.Warn != nil {
@@ -89,14 +122,14 @@ func (s Secrets) fromFile(name string) (machine.Secret, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
-		return machine.Secret{}, fault.New(fault.Config, "passwordFile: %w", err)
+		return machine.Secret{}, fault.New(fault.Config, "%sFile: %w", key, err)
 	}
-	return secretOf(b, "passwordFile: "+name)
+	return secretOf(b, key+"File: "+name)
 }
 
 // fromCommand runs argv without a shell and without input: nothing here ever
 // asks a question.
-func (s Secrets) fromCommand(ctx context.Context, argv []string, dir string) (machine.Secret, error) {
+func (s Secrets) fromCommand(ctx context.Context, key string, argv []string, dir string) (machine.Secret, error) {
 	limit := s.Timeout
 	if limit == 0 {
 		limit = secretTimeout
@@ -110,16 +143,16 @@ func (s Secrets) fromCommand(ctx context.Context, argv []string, dir string) (ma
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		return machine.Secret{}, fmt.Errorf("passwordCommand: %s: %w", argv[0], ctx.Err())
+		return machine.Secret{}, fmt.Errorf("%sCommand: %s: %w", key, argv[0], ctx.Err())
 	}
 	if bound.Err() != nil {
-		return machine.Secret{}, fault.New(fault.Config, "passwordCommand: %s: no answer within %s", argv[0], limit)
+		return machine.Secret{}, fault.New(fault.Config, "%sCommand: %s: no answer within %s", key, argv[0], limit)
 	}
 	if err != nil {
-		return machine.Secret{}, fault.New(fault.Config, "passwordCommand: %s: %w", argv[0], err).
+		return machine.Secret{}, fault.New(fault.Config, "%sCommand: %s: %w", key, argv[0], err).
 			WithDetail(strings.TrimSpace(errOut.buf.String()))
 	}
-	return secretOf(out.buf.Bytes(), "passwordCommand: "+argv[0])
+	return secretOf(out.buf.Bytes(), key+"Command: "+argv[0])
 }
 
 // secretOf is the first line of b: password stores keep notes below it, and

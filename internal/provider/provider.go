@@ -3,7 +3,7 @@
 //
 // A [Provider] makes, finds, lists and deletes machines; what only some places
 // can do is a small interface of its own ([ImageStore], [ImageBuilder],
-// [ImageSaver], [Console]), found with a type assertion through [As]. Package
+// [ImageSaver], [Console], [Credential]), found with a type assertion through [As]. Package
 // providertest is this comment, executable.
 package provider
 
@@ -73,6 +73,12 @@ type ImageBuilder interface {
 type Console interface {
 	// ConsoleTail returns at most the last max bytes.
 	ConsoleTail(ctx context.Context, name machine.Name, max int) (string, error)
+}
+
+// A Credential is a provider whose access ends some day.
+type Credential interface {
+	// TokenExpires is when the token in use ends; false: it does not say.
+	TokenExpires() (time.Time, bool)
 }
 
 // As finds the optional interface T in p or in what p wraps.

@@ -7,6 +7,7 @@ import (
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/provider"
 	"outrigger.dev/outrigger/internal/provider/local"
+	"outrigger.dev/outrigger/internal/provider/orka"
 	"outrigger.dev/outrigger/internal/provider/qemu"
 	"outrigger.dev/outrigger/internal/provider/sshhost"
 	"outrigger.dev/outrigger/internal/reach/deliver"
@@ -27,6 +28,8 @@ func Open(name string, config any, place Place) (provider.Provider, error) {
 		return seam(local.New(name, c, place.State, nil, place.Log))
 	case qemu.Config:
 		return seam(qemu.New(name, c, place.State, place.Log))
+	case orka.Config:
+		return seam(orka.New(name, c, place.State, place.Log))
 	case sshhost.Config:
 		return seam(sshhost.New(name, c, place.Agents, place.Log))
 	}

@@ -1,0 +1,106 @@
+package orkaapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// imageNamespace is where Orka keeps all images and templates, whoever uses them.
+const imageNamespace = "orka-default"
+
+// restImage is an image as the REST API says it.
+type restImage struct {
+	Name        string `json:"name"`
+	Description Text   `json:"description"`
+	Type        Text   `json:"type"`
+	State       Text   `json:"state"`
+	Status      Text   `json:"status"`
+	Error       Text   `json:"errorMessage"`
+	Created     Text   `json:"creationTimestamp"`
+	Size        Text   `json:"size"`
+	SpaceUsed   Text   `json:"spaceUsed"`
+}
+
+func (i restImage) image() Image {
+	out := Image{
+		Name: i.Name, Description: oneLine([]byte(i.Description)), Arch: string(i.Type), State: string(i.State),
+		Error: oneLine([]byte(i.Error)), Created: parseTime(string(i.Created)), Bytes: quantity(string(i.SpaceUsed)),
+	}
+	if out.State == "" {
+		out.State = string(i.Status)
+	}
+	if out.Bytes == 0 {
+		out.Bytes = quantity(string(i.Size))
+	}
+	return out
+}
+
+// quantity reads a size such as "15.3G" or "4.80Gi"; what is none is 0.
+func quantity(s string) int64 {
+	s = strings.TrimSpace(s)
+	digits := strings.TrimRight(s, "KMGTBiykmgtb ")
+	var f float64
+	if _, err := fmt.Sscanf(digits, "%g", &f); err != nil || f < 0 || f > 1<<40 {
+		return 0
+	}
+	unit, step := strings.TrimSpace(s[len(digits):]), 1000.0
+	if strings.Contains(unit, "i") {
+		step = 1024
+	}
+	for i, prefix := range "KMGT" {
+		if strings.HasPrefix(strings.ToUpper(unit), string(prefix)) {
+			for range i + 1 {
+				f *= step
+			}
+		}
+	}
+	return int64(f)
+}
+
+// Images returns the images in Orka's own storage.
+func (c *Client) Images(ctx context.Context) ([]Image, error) {
+	var list struct{ Items []restImage }
+	if err := c.rest.call(ctx, http.MethodGet, in(imageNamespace, "images"), nil, nil, &list); err != nil {
+		return nil, err
+	}
+	var all []Image
+	for _, i := range list.Items {
+		all = append(all, i.image())
+	}
+	return all, nil
+}
+
+// Image returns one image; see [IsNotFound].
+func (c *Client) Image(ctx context.Context, name string) (Image, error) {
+	var i restImage
+	err := c.rest.call(ctx, http.MethodGet, in(imageNamespace, "images", name), nil, nil, &i)
+	if err == nil && i.Name == "" {
+		i.Name = name
+	}
+	return i.image(), err
+}
+
+// DeleteImage deletes an image.
+func (c *Client) DeleteImage(ctx context.Context, name string) error {
+	return c.rest.call(ctx, http.MethodDelete, in(imageNamespace, "images", name), nil, nil, nil)
+}
+
+// HasImage tells whether Orka has what the deploy is made from. It cannot say of an image in a
+// registry, nor without the right to look: then asked is false.
+func (c *Client) HasImage(ctx context.Context, d Deploy) (what string, has, asked bool) {
+	kind, name := "images", d.Image
+	what = "image " + d.Image
+	if d.VMConfig != "" {
+		kind, name, what = "vmconfigs", d.VMConfig, "VM config "+d.VMConfig
+	}
+	if strings.ContainsAny(name, "/:") {
+		return what, false, false
+	}
+	err := c.rest.call(ctx, http.MethodGet, in(imageNamespace, kind, name), nil, nil, nil)
+	return what, err == nil, err == nil || IsNotFound(err)
+}
+
+// MetadataURL is where a VM is told its own name.
+func (c *Client) MetadataURL() string { return c.Fields[fieldMetadataPath] }
