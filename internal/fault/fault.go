@@ -30,9 +30,11 @@ const (
 	ProviderDown    Kind = "ProviderDown"    // the provider does not answer as it should
 	BootTimeout     Kind = "BootTimeout"     // the machine was made but never answered
 	Unreachable     Kind = "Unreachable"     // no connection to the machine
+	RouteRefused    Kind = "RouteRefused"    // a proxy, hub or outpost on the way refuses to carry the connection
 	AuthRefused     Kind = "AuthRefused"     // the machine refused the login
 	HostKey         Kind = "HostKey"         // the machine's host key is unknown or changed
 	AgentUnfit      Kind = "AgentUnfit"      // the agent cannot run there
+	NotPrepared     Kind = "NotPrepared"     // the machine lacks what its pool asks for
 	DiskFull        Kind = "DiskFull"        // no space left, here or there
 	LocalFile       Kind = "LocalFile"       // a file here cannot be read or written
 	RemoteFile      Kind = "RemoteFile"      // a file on the machine cannot be read or written
@@ -83,9 +85,11 @@ var Kinds = []Info{
 	{ProviderDown, ExitOutrigger, true, "Look at the provider; nothing is wrong with the request."},
 	{BootTimeout, ExitOutrigger, true, "The end of the machine's console is shown; a longer limit is --boot-timeout."},
 	{Unreachable, ExitOutrigger, true, "Check the address, the network and any jump host on the way."},
+	{RouteRefused, ExitOutrigger, false, "Check the password, pass or token for what the message names, and its list of allowed addresses."},
 	{AuthRefused, ExitOutrigger, false, "Check the user, the keys and the password that the configuration names."},
 	{HostKey, ExitOutrigger, false, "Nothing was sent. If the machine was rebuilt on purpose, pin its new key."},
 	{AgentUnfit, ExitOutrigger, false, "See which platforms have an agent in the documentation."},
+	{NotPrepared, ExitOutrigger, false, "Mend the image, or skip that step in the pool's preparation."},
 	{DiskFull, ExitOutrigger, false, "Free some space, or exclude what need not be copied with --exclude."},
 	{LocalFile, ExitOutrigger, false, "Mend the file's permissions, or leave it out with --exclude."},
 	{RemoteFile, ExitOutrigger, false, "Look at the path on the machine with: outrigger vm shell"},

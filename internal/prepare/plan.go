@@ -1,0 +1,55 @@
+package prepare
+
+import "time"
+
+// Plan is the table: what is seen to on machines of a system, in this order, and
+// what becomes of a machine on which it fails.
+func Plan(os string) []Step {
+	always := func(want Want, _ Power) Script { return Script{} }
+	switch os {
+	case "windows":
+		return []Step{
+			{Condition: KeyLogin, Weight: Unfits, Look: lookKeyWindows, Judge: judgeKey, Do: addKeyWindows},
+			{Condition: DiskSpace, Weight: Degrades, Look: lookDiskWindows, Judge: judgeDisk},
+			{Condition: Clock, Weight: Degrades, Look: lookClockWindows, Judge: judgeClock, Do: setClockWindows},
+		}
+	case "darwin":
+		return []Step{
+			{Condition: KeyLogin, Weight: Unfits, Look: lookKey, Judge: judgeKey, Do: addKey},
+			{Condition: RootAccess, Weight: Degrades, Look: always, Judge: judgeRoot},
+			{Condition: PasswordOff, Weight: Unfits, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff},
+			{Condition: DiskSpace, Weight: Degrades, Look: lookDisk, Judge: judgeDisk},
+			{Condition: Clock, Weight: Degrades, Look: lookClock, Judge: judgeClock, Do: setClockDarwin},
+			{Condition: RootLinker, Weight: Degrades, Look: lookLinks, Judge: judgeLinks, Do: addLinks},
+			{Condition: KeepAwake, Weight: Degrades, Look: lookAwake, Judge: judgeAwake, Do: keepAwake},
+			{Condition: ConsoleUser, Weight: Degrades, Look: lookConsole, Judge: judgeConsole, Patience: loginPatience},
+			{Condition: AquaSession, Weight: Degrades, Look: lookSession, Judge: judgeSession, Do: restartDaemon},
+			{Condition: BuildKeyring, Weight: Unfits, Wanted: wantsKeychain, Look: lookKeychain, Judge: judgeKeychain, Do: makeKeychain, Undo: removeKeychain},
+		}
+	}
+	return []Step{
+		{Condition: KeyLogin, Weight: Unfits, Look: lookKey, Judge: judgeKey, Do: addKey},
+		{Condition: RootAccess, Weight: Degrades, Look: always, Judge: judgeRoot},
+		{Condition: PasswordOff, Weight: Unfits, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff},
+		{Condition: DiskSpace, Weight: Degrades, Look: lookDisk, Judge: judgeDisk},
+		{Condition: Clock, Weight: Degrades, Look: lookClock, Judge: judgeClock, Do: setClockLinux},
+		{Condition: RootLinker, Weight: Degrades, Look: always, Judge: judgeRewriting},
+	}
+}
+
+// loginPatience is how long the automatic login at the screen may take after sshd
+// answers: a guess; the desktop of a small virtual Mac takes tens of seconds.
+const loginPatience = 2 * time.Minute
+
+// Entry is the part of a plan that lets us in by key; the rest goes through the
+// connection that the key has opened, which proves it.
+func Entry(plan []Step) (entry, rest []Step) {
+	for _, s := range plan {
+		if s.Condition == KeyLogin {
+			entry = append(entry, s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	return entry, rest
+}
