@@ -14,6 +14,7 @@ import (
 	"outrigger.dev/outrigger/internal/cli/config"
 	"outrigger.dev/outrigger/internal/cli/gc"
 	"outrigger.dev/outrigger/internal/cli/image"
+	"outrigger.dev/outrigger/internal/cli/outpost"
 	"outrigger.dev/outrigger/internal/cli/pool"
 	"outrigger.dev/outrigger/internal/cli/run"
 	"outrigger.dev/outrigger/internal/cli/term"
@@ -82,6 +83,7 @@ itself failed, 126 and 127 as shells use them, 128+N for signal N.`,
 		vm.New(a),
 		image.New(a),
 		pool.New(a),
+		outpost.New(a),
 		gc.New(a),
 		config.New(a),
 		version.New(a),

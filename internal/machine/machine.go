@@ -113,6 +113,36 @@ type Endpoint struct {
 	Root string `json:"root,omitempty"`
 	// Jumps are passed in order, each reached through the one before.
 	Jumps []Endpoint `json:"jumps,omitempty"`
+	// Via are steps below SSH that are passed in order before the first host is
+	// dialled. They hold secrets, so only package handoff writes them down.
+	Via []Via `json:"-"`
+}
+
+// A Via is a proxy or a tunnel through which connections are made: URL or
+// WireGuard is set.
+type Via struct {
+	// URL is "socks5://HOST:PORT", "http://HOST:PORT" or "https://HOST:PORT", a proxy
+	// of that kind. Names behind it are resolved by it.
+	URL      string
+	User     string
+	Password Secret
+	// CA holds the PEM certificates that vouch for an https proxy; "": the system's.
+	CA string
+	// WireGuard is a configuration as wg-quick(8) reads it. It can only be the first step.
+	WireGuard Secret
+	// Name is what messages call it; "": its URL.
+	Name string
+}
+
+// String names the step for messages.
+func (v Via) String() string {
+	switch {
+	case v.Name != "":
+		return v.Name
+	case v.URL != "":
+		return v.URL
+	}
+	return "WireGuard"
 }
 
 // Address returns "host:port" fit for net.Dial.

@@ -33,6 +33,12 @@ func dialFault(ctx context.Context, where string, limit time.Duration, err error
 		}
 		return fault.New(fault.Unreachable, "%s: the jump host cannot connect: %s", where, why)
 	}
+	var onTheWay *fault.Error // a proxy's, hub's or tunnel's
+	if errors.As(err, &onTheWay) {
+		f := fault.New(onTheWay.Kind, "%s: %w", where, err)
+		f.Remedy, f.Detail = onTheWay.Remedy, onTheWay.Detail
+		return f
+	}
 	return fault.New(fault.Unreachable, "%s: %w", where, reason(err))
 }
 

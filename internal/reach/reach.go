@@ -1,5 +1,6 @@
 // Package reach gets to a machine: SSH with host keys that are known
-// beforehand, through jump hosts if need be, never asking a person anything.
+// beforehand, through proxies, tunnels and jump hosts if need be, never asking
+// a person anything.
 //
 // [Dial] tries once, [Wait] until a machine that is just booting answers. Both
 // give a [Client], on which streams, commands and shells run side by side.
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/reach/via"
 )
 
 // Options tune a connection. The zero value is fit for use.
@@ -31,8 +33,12 @@ type Options struct {
 	Keepalive       time.Duration
 	KeepaliveMisses int
 
-	// DialContext opens the connection to the first host; nil means TCP.
+	// DialContext opens the connection to the first host, or to the first step
+	// of the endpoint's Via; nil means TCP.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// Tunnels carry what goes through WireGuard; nil: nothing can.
+	Tunnels via.Tunnels
 
 	// AgentSocket is where the SSH agent listens; "" means $SSH_AUTH_SOCK, or
 	// on Windows the pipe of its own SSH agent.
@@ -66,11 +72,14 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Dial connects and logs in, once. Faults: Unreachable, AuthRefused, HostKey,
-// and Config or LocalFile for keys that cannot be used.
+// Dial connects and logs in, once. Faults: Unreachable, RouteRefused, AuthRefused,
+// HostKey, and Config or LocalFile for keys that cannot be used.
 func Dial(ctx context.Context, ep machine.Endpoint, opts Options) (*Client, error) {
 	opts = opts.withDefaults()
-	r := route{opts: opts}
+	r, err := newRoute(ep, opts)
+	if err != nil {
+		return nil, err
+	}
 	if err := r.open(ctx, ep.Jumps); err != nil {
 		return nil, err
 	}

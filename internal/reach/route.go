@@ -8,13 +8,21 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/reach/via"
 )
 
 // A route is the chain of jump hosts that lead to a machine, each reached
 // through the one before.
 type route struct {
 	opts Options
+	via  string       // the steps before the first host, for messages
+	dial via.DialFunc // through them
 	hops []*link
+}
+
+func newRoute(ep machine.Endpoint, opts Options) (route, error) {
+	dial, err := via.Through(opts.DialContext, ep.Via, opts.Tunnels)
+	return route{opts: opts, via: via.Describe(ep.Via), dial: dial}, err
 }
 
 // A link is one logged-in SSH connection.
@@ -41,10 +49,13 @@ func (r *route) open(ctx context.Context, jumps []machine.Endpoint) error {
 // first byte that the other side says.
 func (r *route) next(ctx context.Context, ep machine.Endpoint, quiet time.Duration) (*link, error) {
 	where := ep.User + "@" + ep.Address()
-	dial := r.opts.DialContext
+	dial := r.dial
 	for _, h := range r.hops {
 		where += " through " + h.where
 		dial = h.ssh.DialContext
+	}
+	if r.via != "" && len(r.hops) == 0 {
+		where += " via " + r.via
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.opts.Timeout, errTooSlow)
 	defer cancel()

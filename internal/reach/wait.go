@@ -25,7 +25,10 @@ const (
 // the error is that of the last attempt and wraps ctx's.
 func Wait(ctx context.Context, ep machine.Endpoint, opts Options) (*Client, error) {
 	opts = opts.withDefaults()
-	r := route{opts: opts}
+	r, err := newRoute(ep, opts)
+	if err != nil {
+		return nil, err
+	}
 	pause, quiet := firstPause, firstQuiet
 	start := time.Now()
 	var last error
