@@ -36,6 +36,7 @@ type MachinePool struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.warm) || self.warm <= self.max",message="warm is more than max: lower warm or raise max"
 // +kubebuilder:validation:XValidation:rule="self.os == oldSelf.os && self.arch == oldSelf.arch",message="os and arch of a pool cannot be changed: make another pool"
 // +kubebuilder:validation:XValidation:rule="!has(self.reuse) || self.reuse.policy != 'Revert' || has(self.provider.qemu)",message="reuse.policy Revert needs a provider that takes snapshots: qemu"
+// +kubebuilder:validation:XValidation:rule="!has(self.provider.orka) || !has(self.provider.orka.vmConfig) || !has(self.image) || self.image == ”",message="image and provider.orka.vmConfig exclude each other"
 type MachinePoolSpec struct {
 	// The operating system of the machines, in Go's word for it.
 	// +kubebuilder:validation:Enum=darwin;linux;windows
@@ -93,7 +94,7 @@ type MachinePoolSpec struct {
 
 // A ProviderSpec names one provider.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.local), has(self.ssh), has(self.qemu)].filter(x, x).size() == 1",message="exactly one provider is wanted: local, ssh or qemu"
+// +kubebuilder:validation:XValidation:rule="[has(self.local), has(self.ssh), has(self.qemu), has(self.orka)].filter(x, x).size() == 1",message="exactly one provider is wanted: local, ssh, qemu or orka"
 type ProviderSpec struct {
 	// Machines that are processes of the controller's own computer. They isolate nothing: for trying things.
 	// +optional
@@ -104,6 +105,9 @@ type ProviderSpec struct {
 	// QEMU virtual machines on the controller's computer.
 	// +optional
 	QEMU *QEMUProvider `json:"qemu,omitempty"`
+	// Virtual machines of a MacStadium Orka cluster.
+	// +optional
+	Orka *OrkaProvider `json:"orka,omitempty"`
 }
 
 // A LocalProvider has nothing to say.
@@ -230,7 +234,7 @@ type MachinePoolStatus struct {
 	// Creations that failed one after another.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
-	// Ready, Capacity and ProviderHealthy.
+	// Ready, Capacity, ProviderHealthy, and TokenValid where the provider's token ends some day.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -241,6 +245,7 @@ type MachinePoolStatus struct {
 const (
 	PoolReady           = "Ready"           // its claims are being served
 	PoolProviderHealthy = "ProviderHealthy" // the last creation or listing worked; else the provider's own words
+	PoolTokenValid      = "TokenValid"      // the provider's token does not end within days
 	PoolCapacity        = "Capacity"        // another machine could be made: max is not reached, the provider has room
 )
 

@@ -69,6 +69,6 @@ func (r *Readier) Release(ctx context.Context, c handoff.Claim) (handoff.Claim, 
 type Places struct{ Cloud *Cloud }
 
 // Open implements pools.Places.
-func (p Places) Open(*v1alpha1.MachinePool, *corev1.Secret) (pools.Place, error) {
+func (p Places) Open(_ *v1alpha1.MachinePool, _, _ *corev1.Secret) (pools.Place, error) {
 	return pools.Place{Provider: p.Cloud}, nil
 }

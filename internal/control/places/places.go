@@ -31,7 +31,7 @@ type Places struct {
 
 type opened struct {
 	generation int64
-	login      string // resource version of the Secret
+	secrets    string // resource versions of the Secrets
 	place      pools.Place
 }
 
@@ -44,17 +44,20 @@ func New(place all.Place) *Places {
 }
 
 // Open implements [pools.Places].
-func (s *Places) Open(p *v1alpha1.MachinePool, login *corev1.Secret) (pools.Place, error) {
+func (s *Places) Open(p *v1alpha1.MachinePool, login, access *corev1.Secret) (pools.Place, error) {
 	version := ""
-	if login != nil {
-		version = login.ResourceVersion
+	for _, secret := range []*corev1.Secret{login, access} {
+		version += "/"
+		if secret != nil {
+			version += secret.ResourceVersion
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if o, ok := s.open[p.UID]; ok && o.generation == p.Generation && o.login == version {
+	if o, ok := s.open[p.UID]; ok && o.generation == p.Generation && o.secrets == version {
 		return o.place, nil
 	}
-	place, err := s.openPool(p, login)
+	place, err := s.openPool(p, login, access)
 	if err != nil {
 		return pools.Place{}, err
 	}
@@ -62,14 +65,14 @@ func (s *Places) Open(p *v1alpha1.MachinePool, login *corev1.Secret) (pools.Plac
 	return place, nil
 }
 
-func (s *Places) openPool(p *v1alpha1.MachinePool, secret *corev1.Secret) (pools.Place, error) {
+func (s *Places) openPool(p *v1alpha1.MachinePool, secret, access *corev1.Secret) (pools.Place, error) {
 	auth, err := loginOf(p, secret)
 	if err != nil {
 		return pools.Place{}, err
 	}
 	where := s.place
 	where.Log = where.Log.With("pool", p.Name)
-	config, err := s.configOf(p, auth)
+	config, err := s.configOf(p, auth, access)
 	if err != nil {
 		return pools.Place{}, err
 	}
@@ -95,7 +98,7 @@ func (s *Places) openPool(p *v1alpha1.MachinePool, secret *corev1.Secret) (pools
 }
 
 // configOf puts the pool's provider into the provider's own words.
-func (s *Places) configOf(p *v1alpha1.MachinePool, auth login) (any, error) {
+func (s *Places) configOf(p *v1alpha1.MachinePool, auth login, access *corev1.Secret) (any, error) {
 	switch from := p.Spec.Provider; {
 	case from.Local != nil:
 		return local.Config{}, nil
@@ -106,6 +109,8 @@ func (s *Places) configOf(p *v1alpha1.MachinePool, auth login) (any, error) {
 		}, nil
 	case from.SSH != nil:
 		return s.hosts(p, auth)
+	case from.Orka != nil:
+		return orkaOf(p, auth, access)
 	}
 	return nil, fault.New(fault.Config, "pool %s: names no provider that this controller knows", p.Name)
 }

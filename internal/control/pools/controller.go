@@ -19,9 +19,10 @@ import (
 
 // Places opens the providers that pools name.
 type Places interface {
-	// Open returns the provider of a pool; login is the Secret that its login names, or nil.
-	// It is called often and answers from memory where nothing has changed.
-	Open(pool *v1alpha1.MachinePool, login *corev1.Secret) (Place, error)
+	// Open returns the provider of a pool; login is the Secret that its login names, or nil, and
+	// access the one that its provider names. It is called often and answers from memory
+	// where nothing has changed.
+	Open(pool *v1alpha1.MachinePool, login, access *corev1.Secret) (Place, error)
 }
 
 // A Place is where the machines of a pool come from.

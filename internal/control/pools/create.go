@@ -21,18 +21,31 @@ func (c *core) place(ctx context.Context, p *v1alpha1.MachinePool) (Place, error
 		return Place{}, fault.New(fault.Config, "the pool is gone").
 			WithRemedy("Make the pool again: its provider is needed to delete its machines.")
 	}
-	var login *corev1.Secret
+	var login, access *corev1.Secret
+	var err error
 	if l := p.Spec.Login; l != nil && l.SecretName != "" {
-		login = &corev1.Secret{}
-		key := client.ObjectKey{Namespace: c.Namespace, Name: l.SecretName}
-		if err := c.live.Get(ctx, key, login); apierrors.IsNotFound(err) {
-			return Place{}, fault.New(fault.Config, "login: there is no Secret %s", key).
-				WithRemedy("Make it, with the key password or ssh-privatekey.")
-		} else if err != nil {
+		if login, err = c.secret(ctx, "login", l.SecretName, "password or ssh-privatekey"); err != nil {
 			return Place{}, err
 		}
 	}
-	return c.Places.Open(p, login)
+	if o := p.Spec.Provider.Orka; o != nil {
+		if access, err = c.secret(ctx, "provider", o.TokenSecretName, "token"); err != nil {
+			return Place{}, err
+		}
+	}
+	return c.Places.Open(p, login, access)
+}
+
+// secret reads a Secret of the controller's namespace that a pool names.
+func (c *core) secret(ctx context.Context, what, name, keys string) (*corev1.Secret, error) {
+	s := &corev1.Secret{}
+	key := client.ObjectKey{Namespace: c.Namespace, Name: name}
+	if err := c.live.Get(ctx, key, s); apierrors.IsNotFound(err) {
+		return nil, fault.New(fault.Config, "%s: there is no Secret %s", what, key).WithRemedy("Make it, with the key %s.", keys)
+	} else if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // begin lets a machine be created, unless there are more than may be: a
