@@ -80,7 +80,7 @@ type reconciler struct {
 func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	l, err := r.look(ctx, req.NamespacedName)
 	if err != nil {
-		return reconcile.Result{}, err
+		return r.again(ctx, l, err)
 	}
 	var next time.Time
 	for _, s := range l.seats {
@@ -127,13 +127,13 @@ func (r *reconciler) settle(ctx context.Context, l *look, s *seat) (time.Time, e
 func (r *reconciler) again(ctx context.Context, l *look, err error) (reconcile.Result, error) {
 	switch {
 	case ctx.Err() != nil:
-		return reconcile.Result{}, ctx.Err()
+		return reconcile.Result{}, nil // this process ends; the next one goes on
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err):
 		return reconcile.Result{RequeueAfter: soon}, nil // somebody else wrote first; that is no error
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return reconcile.Result{}, nil // its Pods will go, and each of them wakes us up
 	case apierrors.IsForbidden(err):
-		r.Log.Warn("refused by the API server, tried again later", "claim", l.String(), "error", err)
+		r.Log.Warn("refused by the API server, tried again later", "claim", l.ObjectKey, "error", err)
 		return reconcile.Result{RequeueAfter: patience + rand.N(patience/5)}, nil
 	}
 	return reconcile.Result{}, err

@@ -38,11 +38,11 @@ func (r *reconciler) look(ctx context.Context, name client.ObjectKey) (*look, er
 	case err == nil:
 		l.claim = &c
 	case !apierrors.IsNotFound(err):
-		return nil, err
+		return l, err
 	}
 	var pods corev1.PodList
 	if err := r.client.List(ctx, &pods, client.InNamespace(name.Namespace), client.MatchingFields{byClaim: name.Name}); err != nil {
-		return nil, err
+		return l, err
 	}
 	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { // who asks first, gets it
 		if n := a.CreationTimestamp.Compare(b.CreationTimestamp.Time); n != 0 {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,13 +43,16 @@ type world struct {
 	ready *cloud.Readier
 	pool  string
 	ns    *corev1.Namespace
+
+	rights    sync.Once
+	meanwhile func() // is called while the world waits for a fact
 }
 
 var worlds atomic.Int64
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, cloud: &cloud.Cloud{Dir: t.TempDir()}, ready: &cloud.Readier{}, pool: fmt.Sprintf("pods-%d", worlds.Add(1))}
+	w := &world{T: t, cloud: &cloud.Cloud{Dir: t.TempDir()}, ready: &cloud.Readier{}, pool: fmt.Sprintf("pods-%d", worlds.Add(1)), meanwhile: func() {}}
 	w.must(w.cloud.Init())
 	var err error
 	w.Client, err = client.New(server.Config(), client.Options{Scheme: server.Scheme()})
@@ -70,7 +74,7 @@ func (w *world) must(err error) {
 }
 
 // control runs a controller until the test ends or stop is called.
-func (w *world) control() (stop func()) { return w.controlBy(server.Config()) }
+func (w *world) control() (stop func()) { return w.controlBy(w.config()) }
 
 func (w *world) controlBy(config *rest.Config) (stop func()) {
 	w.Helper()
@@ -338,6 +342,7 @@ func (w *world) eventually(what string, fact func() bool) {
 		if fact() {
 			return
 		}
+		w.meanwhile()
 	}
 	for _, m := range w.machines() {
 		w.Logf("machine %s: %s, claim %v, %+v", m.Name, m.Status.Phase, m.Spec.Claim, m.Status.Conditions)
