@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,7 +52,7 @@ func (p *Provider) remove(ctx context.Context, f *folder) error {
 	if err := endMarked(ctx, f.dir); err != nil {
 		return err
 	}
-	if err := p.releaseLeases(ctx, f); err != nil {
+	if err := releaseLeases(ctx, f, p.log); err != nil {
 		return err
 	}
 	// From here on there is no such machine: the name is free at once, and
@@ -74,8 +75,8 @@ func (p *Provider) remove(ctx context.Context, f *folder) error {
 
 // releaseLeases does what the machine's agent would be asked to do: a lease may
 // have made links outside of the machine's folder, and only it knows them.
-func (p *Provider) releaseLeases(ctx context.Context, f *folder) error {
-	store := lease.Open(disk.Root(filepath.Join(f.path("home"), ".outrigger")), p.log)
+func releaseLeases(ctx context.Context, f *folder, log *slog.Logger) error {
+	store := lease.Open(disk.Root(filepath.Join(f.path("home"), ".outrigger")), log)
 	leases, err := store.List()
 	if err != nil {
 		return err

@@ -21,9 +21,13 @@ type server struct {
 	log    *slog.Logger
 	config *ssh.ServerConfig
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	wg    sync.WaitGroup
+	guest bool // has what a Mac's sshd has: SFTP, and forwarding from the client
+
+	mu     sync.Mutex
+	conns  map[net.Conn]bool
+	closed bool
+	used   bool // somebody has logged in
+	wg     sync.WaitGroup
 }
 
 var errStranger = errors.New("not the key of this machine")
@@ -62,11 +66,7 @@ func newServer(f *folder, log *slog.Logger) (*server, error) {
 func (s *server) serve(ctx context.Context, ln net.Listener) {
 	stop := context.AfterFunc(ctx, func() {
 		ln.Close()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for c := range s.conns {
-			c.Close()
-		}
+		s.closeAll()
 	})
 	defer stop()
 	for {
@@ -74,19 +74,42 @@ func (s *server) serve(ctx context.Context, ln net.Listener) {
 		if err != nil {
 			return // closed above
 		}
-		s.mu.Lock()
-		s.conns[c] = true
-		s.mu.Unlock()
-		if ctx.Err() != nil {
-			c.Close()
+		if s.admit(c) {
+			go s.handle(c)
 		}
-		s.wg.Go(func() {
-			s.connection(c)
-			c.Close()
-			s.mu.Lock()
-			delete(s.conns, c)
-			s.mu.Unlock()
-		})
+	}
+}
+
+// admit takes a connection in, for handle, unless the server has been closed.
+func (s *server) admit(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		c.Close()
+		return false
+	}
+	s.conns[c] = true
+	s.wg.Add(1)
+	return true
+}
+
+// handle serves a connection that was admitted until it is over.
+func (s *server) handle(c net.Conn) {
+	defer s.wg.Done()
+	s.connection(c)
+	c.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// closeAll ends every connection and lets none in from now on.
+func (s *server) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for c := range s.conns {
+		c.Close()
 	}
 }
 
@@ -105,9 +128,16 @@ func (s *server) connection(c net.Conn) {
 	if err := c.SetDeadline(time.Time{}); err != nil {
 		return
 	}
+	s.mu.Lock()
+	s.used = true
+	s.mu.Unlock()
 	go ssh.DiscardRequests(requests) // ends with the connection
 	var sessions sync.WaitGroup
 	for ch := range channels {
+		if s.guest && ch.ChannelType() == "direct-tcpip" {
+			sessions.Go(func() { forward(ch) })
+			continue
+		}
 		if ch.ChannelType() != "session" {
 			_ = ch.Reject(ssh.UnknownChannelType, "only sessions") // a broken connection ends the loop
 			continue

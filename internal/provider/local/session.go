@@ -27,6 +27,7 @@ type session struct {
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd   // nil before the command runs
+	sftp bool        // serves files instead of running a command
 	term *os.File    // our side of its terminal, or nil
 	out  [2]*os.File // our side of its stdout and stderr, or nil
 	done sync.WaitGroup
@@ -59,7 +60,7 @@ func (s *server) session(nc ssh.NewChannel) {
 		if req.WantReply {
 			_ = req.Reply(ok, nil) // a broken connection ends the loop
 		}
-		if ok && (req.Type == "exec" || req.Type == "shell") {
+		if ok && (req.Type == "exec" || req.Type == "shell" || req.Type == "subsystem") {
 			close(x.replied)
 		}
 	}
@@ -91,6 +92,9 @@ func (x *session) request(req *ssh.Request) bool {
 	case "shell":
 		shell := loginShell()
 		return x.start(shell, "-"+filepath.Base(shell)) // the dash makes it a login shell
+	case "subsystem":
+		var m oneString
+		return ssh.Unmarshal(req.Payload, &m) == nil && x.s.guest && m.Value == "sftp" && x.files()
 	case "window-change":
 		var m windowRequest
 		return ssh.Unmarshal(req.Payload, &m) == nil && x.resize(winsize(m.Width, m.Height))
@@ -133,7 +137,7 @@ func (x *session) environment() []string {
 func (x *session) start(path string, argv ...string) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.cmd != nil {
+	if x.cmd != nil || x.sftp {
 		return false
 	}
 	cmd := &exec.Cmd{Path: path, Args: argv, Env: x.environment(), Dir: x.s.f.path("home")}

@@ -5,7 +5,9 @@ package local
 import (
 	"context"
 	"log/slog"
+	"net"
 	"runtime"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
@@ -45,3 +47,31 @@ func (*Provider) Delete(context.Context, machine.Name) error { return nil }
 
 // ServeMain is never needed here.
 func ServeMain([]string) int { return 1 }
+
+// A GuestConfig exists on this system in name only.
+type GuestConfig struct {
+	User, Password string
+	LoginAfter     time.Time
+	Log            *slog.Logger
+}
+
+// A Guest exists on this system in name only.
+type Guest struct{}
+
+// OpenGuest says why there is no such machine here.
+func OpenGuest(string, GuestConfig) (*Guest, error) { return nil, unsupported() }
+
+// Home is nowhere.
+func (*Guest) Home() string { return "" }
+
+// Start is never called.
+func (*Guest) Start() error { return unsupported() }
+
+// Serve is never called.
+func (*Guest) Serve(c net.Conn) { c.Close() }
+
+// Stop is never called.
+func (*Guest) Stop(context.Context) error { return unsupported() }
+
+// Remove is never called.
+func (*Guest) Remove(context.Context) error { return unsupported() }

@@ -1,0 +1,315 @@
+package operator
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"outrigger.dev/outrigger/internal/devorka/machines"
+	"outrigger.dev/outrigger/internal/devorka/orkav1"
+	"outrigger.dev/outrigger/internal/devorka/store"
+)
+
+// noteDisk says which disk an image is. It is ours, not Orka's.
+const noteDisk = "outrigger.dev/disk"
+
+// imageSize is what images of MacStadium are: nothing here measures a disk.
+const imageSize = "90G"
+
+// disk finds the content of an image.
+func (o *Operator) disk(image string) (machines.Disk, error) {
+	if orkav1.IsReference(image) {
+		r, ok := o.reference(image)
+		if !ok {
+			return "", fmt.Errorf("Image %s not found", image) //nolint:staticcheck // a sentence that Orka's users see
+		}
+		return machines.Disk(r.Disk), nil
+	}
+	img, err := o.cfg.Store.Get(store.Images, orkav1.DefaultNamespace, image)
+	if err != nil {
+		return "", fmt.Errorf("Image %s not found", image) //nolint:staticcheck // the same
+	}
+	return machines.Disk(img.Annotations[noteDisk]), nil
+}
+
+// reference finds an image in the registries that this cluster plays.
+func (o *Operator) reference(ref string) (store.ReferenceSpec, bool) {
+	r, err := o.cfg.Store.Get(store.Registry, "", referenceName(ref))
+	if err == nil {
+		return *store.Spec[store.ReferenceSpec](r), true
+	}
+	return store.ReferenceSpec{Reference: ref, Arch: orkav1.Arm}, public.MatchString(ref)
+}
+
+func referenceName(ref string) string {
+	sum := sha256.Sum256([]byte(ref))
+	return hex.EncodeToString(sum[:16])
+}
+
+// AddImage makes an image of the base, ready at once: a name, or an OCI reference.
+func (o *Operator) AddImage(image, arch string) error {
+	if orkav1.IsReference(image) {
+		return o.publish(store.ReferenceSpec{Reference: image, Arch: arch})
+	}
+	_, err := o.cfg.Store.Create(store.Images, &store.Object{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: image, Namespace: orkav1.DefaultNamespace, Labels: map[string]string{orkav1.LabelArch: arch},
+			Annotations: map[string]string{orkav1.NoteDescribed: image},
+		},
+		Spec: &orkav1.ImageSpec{Size: imageSize}, Status: ready(),
+	})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+func ready() *orkav1.ImageStatus {
+	return &orkav1.ImageStatus{State: orkav1.ImageReady, LastUpdatedTimestamp: time.Now().UTC().Format(time.RFC3339)}
+}
+
+func (o *Operator) publish(r store.ReferenceSpec) error {
+	_, err := o.cfg.Store.Create(store.Registry, &store.Object{ObjectMeta: metav1.ObjectMeta{Name: referenceName(r.Reference)}, Spec: &r})
+	if apierrors.IsAlreadyExists(err) {
+		_, err = o.cfg.Store.Update(store.Registry, "", referenceName(r.Reference), func(obj *store.Object) error {
+			obj.Spec = &r
+			return nil
+		})
+	}
+	return err
+}
+
+// CreateImage stores an Image and does what its sourceType asks for.
+func (o *Operator) CreateImage(img *store.Object, user string) (*store.Object, error) {
+	if img.Namespace != orkav1.DefaultNamespace {
+		return nil, denied(store.Images, "images are in namespace %s, not in %s", orkav1.DefaultNamespace, img.Namespace)
+	}
+	spec := store.Spec[orkav1.ImageSpec](img)
+	if img.Name == "" {
+		img.Name = img.GenerateName + store.Suffix()
+	}
+	if err := orkav1.ImageName(img.Name); err != nil {
+		return nil, denied(store.Images, "%s", err)
+	}
+	var job func(context.Context, machines.Disk) error
+	arch := orkav1.Arm
+	switch spec.SourceType {
+	case orkav1.SourceVM:
+		if spec.SourceNamespace == "" {
+			spec.SourceNamespace = orkav1.DefaultNamespace
+		}
+		v, err := o.find(spec.SourceNamespace, spec.Source)
+		if err != nil {
+			return nil, denied(store.Images, "%s", err)
+		}
+		arch = v.demand.Arch
+		job = func(ctx context.Context, d machines.Disk) error { return o.saveVM(ctx, v, d) }
+	case orkav1.SourceLocal:
+		from, err := o.cfg.Store.Get(store.Images, orkav1.DefaultNamespace, spec.Source)
+		if err != nil {
+			return nil, denied(store.Images, "Image %s not found", spec.Source)
+		}
+		arch = from.Labels[orkav1.LabelArch]
+		job = func(ctx context.Context, d machines.Disk) error {
+			return o.slowly(ctx, func() error { return o.cfg.Place.Copy(ctx, machines.Disk(from.Annotations[noteDisk]), d) })
+		}
+	case orkav1.SourceRemote:
+		r, err := o.cfg.Store.Get(store.RemoteImages, orkav1.DefaultNamespace, spec.Source)
+		if err != nil {
+			return nil, denied(store.Images, "remote image %s not found", spec.Source)
+		}
+		arch = r.Labels[orkav1.LabelArch]
+		job = func(ctx context.Context, d machines.Disk) error {
+			return o.slowly(ctx, func() error { return o.cfg.Place.Copy(ctx, "", d) })
+		}
+	case orkav1.SourceGenerated:
+		arch = orkav1.Amd
+		job = func(ctx context.Context, d machines.Disk) error { return o.cfg.Place.Copy(ctx, "", d) }
+	default:
+		return nil, denied(store.Images, "sourceType must be one of %s, %s, %s, %s, found %q",
+			orkav1.SourceLocal, orkav1.SourceRemote, orkav1.SourceVM, orkav1.SourceGenerated, spec.SourceType)
+	}
+	if spec.Size == nil {
+		spec.Size = imageSize
+	}
+	spec.Owner = user
+	img.Labels = with(img.Labels, orkav1.LabelArch, arch)
+	img.Annotations = with(img.Annotations, orkav1.NoteCreatedBy, user)
+	img.Status = &orkav1.ImageStatus{State: orkav1.ImageUpdating}
+	made, err := o.cfg.Store.Create(store.Images, img)
+	if err != nil {
+		return nil, err
+	}
+	o.run(func() { o.fill(made.Name, job) })
+	return made, nil
+}
+
+// CommitVM overwrites the image that a VM was made from with the VM.
+func (o *Operator) CommitVM(namespace, name, description string) (image string, err error) {
+	v, err := o.find(namespace, name)
+	if err != nil {
+		return "", apierrors.NewNotFound(store.VMs.Resource(), name)
+	}
+	obj, err := o.cfg.Store.Get(store.VMs, namespace, name)
+	if err != nil {
+		return "", err
+	}
+	image = store.Spec[orkav1.VMSpec](obj).Image
+	if orkav1.IsReference(image) {
+		return "", denied(store.Images, "a VM of an OCI image cannot be committed, push it instead")
+	}
+	_, err = o.cfg.Store.Update(store.Images, orkav1.DefaultNamespace, image, func(img *store.Object) error {
+		store.Status[orkav1.ImageStatus](img).State = orkav1.ImageUpdating
+		if description != "" {
+			img.Annotations = with(img.Annotations, orkav1.NoteDescribed, description)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	o.run(func() {
+		o.fill(image, func(ctx context.Context, d machines.Disk) error { return o.saveVM(ctx, v, d) })
+	})
+	return image, nil
+}
+
+// fill gives an image a new disk, which job makes.
+func (o *Operator) fill(image string, job func(context.Context, machines.Disk) error) {
+	d := machines.Disk("disk-" + store.Suffix() + store.Suffix())
+	err := job(o.ctx, d)
+	if o.ctx.Err() != nil {
+		return
+	}
+	var old machines.Disk
+	_, stored := o.cfg.Store.Update(store.Images, orkav1.DefaultNamespace, image, func(img *store.Object) error {
+		if err != nil {
+			img.Status = &orkav1.ImageStatus{State: orkav1.ImageFailed, ErrorMessage: err.Error()}
+			return nil
+		}
+		old = machines.Disk(img.Annotations[noteDisk])
+		img.Annotations = with(img.Annotations, noteDisk, string(d))
+		img.Status = ready()
+		return nil
+	})
+	if stored != nil { // deleted meanwhile
+		old = d
+	}
+	if err := o.cfg.Place.Remove(o.ctx, old); err != nil {
+		o.cfg.Log.Warn("disk not removed", "image", image, "error", err)
+	}
+	// What nodes have of it is no longer what it is.
+	if err := o.Uncache(image, func(*store.Object) bool { return true }); err != nil {
+		o.cfg.Log.Warn("image not evicted", "image", image, "error", err)
+	}
+}
+
+// DeleteImage removes an image. VMs that were made from it go on.
+func (o *Operator) DeleteImage(name string) (*store.Object, error) {
+	img, err := o.cfg.Store.Delete(store.Images, orkav1.DefaultNamespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return img, o.cfg.Place.Remove(o.ctx, machines.Disk(img.Annotations[noteDisk]))
+}
+
+// slowly does something in the time that Orka takes for it.
+func (o *Operator) slowly(ctx context.Context, f func() error) error {
+	if err := wait(ctx, o.cfg.Times.Save); err != nil {
+		return err
+	}
+	return f()
+}
+
+// saveVM makes a disk of a VM, which is stopped and started again for that.
+func (o *Operator) saveVM(ctx context.Context, v *vm, d machines.Disk) error {
+	v.busy.Lock()
+	defer v.busy.Unlock()
+	v.mu.Lock()
+	m, g := v.machine, v.gate
+	v.mu.Unlock()
+	if m == nil || g == nil {
+		return errors.New("the VM is gone")
+	}
+	g.close()
+	if err := m.Stop(ctx); err != nil {
+		return err
+	}
+	err := o.slowly(ctx, func() error { return m.Save(ctx, d) })
+	if ctx.Err() != nil {
+		return err
+	}
+	return errors.Join(err, m.Start(ctx), g.open())
+}
+
+// PushVM begins to push a VM to a registry and returns the name of the job, whose
+// Pod tells how it goes.
+func (o *Operator) PushVM(namespace, name, ref string) (string, error) {
+	v, err := o.find(namespace, name)
+	if err != nil {
+		return "", apierrors.NewNotFound(store.VMs.Resource(), name)
+	}
+	if !orkav1.IsReference(ref) {
+		return "", apierrors.NewBadRequest(fmt.Sprintf("imageReference %q is not an OCI reference", ref))
+	}
+	job := "registry-push-" + store.Suffix()
+	pod := &store.Object{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: job + "-" + store.Suffix(), Namespace: namespace,
+			Labels:      map[string]string{orkav1.LabelJobType: orkav1.JobPush, orkav1.LabelJobName: job},
+			Annotations: map[string]string{orkav1.NoteOCIImage: ref},
+		},
+		Spec:   &store.PodSpec{RestartPolicy: "Never", Containers: []store.Container{{Name: "push", Image: ref}}},
+		Status: &store.PodStatus{Phase: "Running"},
+	}
+	made, err := o.cfg.Store.Create(store.Pods, pod)
+	if err != nil {
+		return "", err
+	}
+	o.run(func() {
+		err := o.push(v, ref)
+		if o.ctx.Err() != nil {
+			return
+		}
+		_, gone := o.cfg.Store.Update(store.Pods, namespace, made.Name, func(p *store.Object) error {
+			st := store.Status[store.PodStatus](p)
+			if st.Phase = "Succeeded"; err != nil {
+				st.Phase, st.Message = "Failed", err.Error()
+			}
+			return nil
+		})
+		if gone != nil {
+			o.cfg.Log.Debug("push job is gone", "job", job)
+		}
+	})
+	return job, nil
+}
+
+func (o *Operator) push(v *vm, ref string) error {
+	if err := wait(o.ctx, o.cfg.Times.Push); err != nil {
+		return err
+	}
+	d := machines.Disk("pushed-" + store.Suffix() + store.Suffix())
+	v.busy.Lock()
+	defer v.busy.Unlock()
+	if v.machine == nil {
+		return errors.New("the VM is gone")
+	}
+	if err := v.machine.Save(o.ctx, d); err != nil {
+		return err
+	}
+	old, had := o.reference(ref)
+	if err := o.publish(store.ReferenceSpec{Reference: ref, Disk: string(d), Arch: v.demand.Arch}); err != nil {
+		return err
+	}
+	if had {
+		return o.cfg.Place.Remove(o.ctx, machines.Disk(old.Disk))
+	}
+	return nil
+}

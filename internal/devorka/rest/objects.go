@@ -1,0 +1,362 @@
+package rest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"outrigger.dev/outrigger/internal/devorka/orkav1"
+	"outrigger.dev/outrigger/internal/devorka/store"
+)
+
+// A Node is one as this door lists it.
+type Node struct {
+	Name              string   `json:"name"`
+	Namespace         string   `json:"namespace"`
+	NodeIP            string   `json:"nodeIP"`
+	AvailableCPU      int      `json:"availableCpu"`
+	AvailableMemory   string   `json:"availableMemory"`
+	AvailableGPU      int      `json:"availableGpu"`
+	AllocatableCPU    int64    `json:"allocatableCpu"`
+	AllocatableMemory string   `json:"allocatableMemory"`
+	AllocatableGPU    int64    `json:"allocatableGpu"`
+	NodeType          string   `json:"nodeType"`
+	Phase             string   `json:"phase"`
+	OrkaTags          []string `json:"orkaTags"`
+}
+
+// A VMConfig is a template as this door lists it.
+type VMConfig struct {
+	Name           string   `json:"name"`
+	CPU            int      `json:"cpu"`
+	Image          string   `json:"image"`
+	Memory         *float64 `json:"memory,omitempty"`
+	Type           string   `json:"type"`
+	NetBoost       *bool    `json:"netBoost,omitempty"`
+	GPUPassthrough *bool    `json:"gpuPassthrough,omitempty"`
+	Scheduler      *string  `json:"scheduler,omitempty"`
+	Tag            *string  `json:"tag,omitempty"`
+	TagRequired    *bool    `json:"tagRequired,omitempty"`
+}
+
+func (s *server) objectRoutes(mux *http.ServeMux) {
+	const ns, n = "/api/v1/namespaces", "/api/v1/namespaces/{ns}"
+	s.handle(mux, "GET "+ns, store.Namespaces, "list", func(c *call) error {
+		all, _ := s.Store.List(store.Namespaces, "")
+		return list(c, all, namespaceItem)
+	})
+	s.handle(mux, "POST "+ns, store.Namespaces, "", s.createNamespace)
+	s.handle(mux, "GET "+n, store.Namespaces, "", func(c *call) error {
+		o, err := s.Store.Get(store.Namespaces, "", c.ns)
+		if err != nil {
+			return err
+		}
+		return c.json(namespaceItem(o))
+	})
+	s.handle(mux, "DELETE "+n, store.Namespaces, "", s.deleteNamespace)
+
+	s.handle(mux, "GET "+n+"/vmconfigs", store.Configs, "list", func(c *call) error {
+		all, _ := s.Store.List(store.Configs, c.ns)
+		return list(c, all, configItem)
+	})
+	s.handle(mux, "POST "+n+"/vmconfigs", store.Configs, "", s.createConfig)
+	s.handle(mux, "GET "+n+"/vmconfigs/{name}", store.Configs, "", func(c *call) error {
+		o, err := s.Store.Get(store.Configs, c.ns, c.name())
+		if err != nil {
+			return err
+		}
+		return c.json(configItem(o))
+	})
+	s.handle(mux, "DELETE "+n+"/vmconfigs/{name}", store.Configs, "", func(c *call) error {
+		_, err := s.Store.Delete(store.Configs, c.ns, c.name())
+		return err
+	})
+
+	s.handle(mux, "GET "+n+"/nodes", store.Nodes, "list", func(c *call) error {
+		all, _ := s.Store.List(store.Nodes, "")
+		all = slices.DeleteFunc(all, func(o *store.Object) bool { return store.Spec[orkav1.NodeSpec](o).Namespace != c.ns })
+		return list(c, all, nodeItem)
+	})
+	node := func(change func(spec *orkav1.NodeSpec, value string), field string) func(*call) error {
+		return func(c *call) error {
+			req := map[string]string{}
+			if err := c.read(&req); err != nil {
+				return err
+			}
+			if req[field] == "" {
+				return failed(http.StatusBadRequest, metav1.StatusReasonBadRequest, "%s is required", field)
+			}
+			_, err := s.Store.Update(store.Nodes, defaultNamespace, c.name(), func(o *store.Object) error {
+				change(store.Spec[orkav1.NodeSpec](o), req[field])
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			return c.done()
+		}
+	}
+	s.handle(mux, "POST "+n+"/nodes/{name}/tag", store.Nodes, "update", node(func(spec *orkav1.NodeSpec, tag string) {
+		if !slices.Contains(spec.Tags, tag) {
+			spec.Tags = append(spec.Tags, tag)
+		}
+	}, "tag"))
+	s.handle(mux, "POST "+n+"/nodes/{name}/untag", store.Nodes, "update", node(func(spec *orkav1.NodeSpec, tag string) {
+		spec.Tags = slices.DeleteFunc(spec.Tags, func(t string) bool { return t == tag })
+	}, "tag"))
+	s.handle(mux, "POST "+n+"/nodes/{name}/namespace", store.Nodes, "update", node(func(spec *orkav1.NodeSpec, to string) { spec.Namespace = to }, "namespace"))
+}
+
+func namespaceItem(o *store.Object) map[string]any {
+	return map[string]any{"name": o.Name, "customPods": o.Labels[customPods] == "true"}
+}
+
+// customPods marks a namespace that takes Pods of its users. The real mark is not documented.
+const customPods = orkav1.Group + "/custom-pods"
+
+func (s *server) createNamespace(c *call) error {
+	var req struct {
+		Name             string
+		EnableCustomPods bool
+	}
+	if err := c.read(&req); err != nil {
+		return err
+	}
+	if err := orkav1.NamespaceName(req.Name); err != nil {
+		return failed(http.StatusForbidden, metav1.StatusReasonForbidden, "%s", err)
+	}
+	o := &store.Object{ObjectMeta: meta("", req.Name), Status: &store.NamespaceStatus{Phase: "Active"}}
+	if req.EnableCustomPods {
+		o.Labels = map[string]string{customPods: "true"}
+	}
+	if _, err := s.Store.Create(store.Namespaces, o); err != nil {
+		return err
+	}
+	return c.done()
+}
+
+// deleteNamespace deletes what is in it as well.
+func (s *server) deleteNamespace(c *call) error {
+	if c.ns == defaultNamespace {
+		return failed(http.StatusForbidden, metav1.StatusReasonForbidden, "namespace %s cannot be deleted", c.ns)
+	}
+	if _, err := s.Store.Delete(store.Namespaces, "", c.ns); err != nil {
+		return err
+	}
+	for _, k := range store.Kinds {
+		if !k.Namespaced {
+			continue
+		}
+		all, _ := s.Store.List(k, c.ns)
+		for _, o := range all {
+			if _, err := s.Store.Delete(k, c.ns, o.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return c.done()
+}
+
+func configItem(o *store.Object) VMConfig {
+	s := store.Spec[orkav1.ConfigSpec](o)
+	return VMConfig{
+		Name: o.Name, CPU: s.CPU, Image: s.Image, Memory: s.Memory, Type: o.Labels[orkav1.LabelArch], NetBoost: s.NetBoost,
+		GPUPassthrough: s.GPUPassthrough, Scheduler: s.Scheduler, Tag: s.Tag, TagRequired: s.TagRequired,
+	}
+}
+
+func (s *server) createConfig(c *call) error {
+	var req struct {
+		orkav1.ConfigSpec
+		Name string `json:"name"`
+	}
+	if err := c.read(&req); err != nil {
+		return err
+	}
+	o, err := s.Operator.CreateConfig(&store.Object{ObjectMeta: meta(c.ns, req.Name), Spec: &req.ConfigSpec}, c.user.Name)
+	if err != nil {
+		return err
+	}
+	return c.json(configItem(o))
+}
+
+func nodeItem(o *store.Object) Node {
+	spec, st := store.Spec[orkav1.NodeSpec](o), store.Status[orkav1.NodeStatus](o)
+	return Node{
+		Name: o.Name, Namespace: spec.Namespace, NodeIP: st.NodeIP, AvailableCPU: st.AvailableCPU, AvailableMemory: st.AvailableMemory,
+		AvailableGPU: st.AvailableGPU, AllocatableCPU: st.AllocatableCPU, AllocatableMemory: st.AllocatableMemory, AllocatableGPU: st.AllocatableGPU,
+		NodeType: st.NodeType, Phase: st.Phase, OrkaTags: append([]string{}, spec.Tags...),
+	}
+}
+
+// An Image is one as this door lists it.
+type Image struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Type        string `json:"type"`
+	State       string `json:"state"`
+	Size        any    `json:"size,omitempty"`
+	Error       string `json:"errorMessage,omitempty"`
+}
+
+func imageItem(o *store.Object) Image {
+	spec, st := store.Spec[orkav1.ImageSpec](o), store.Status[orkav1.ImageStatus](o)
+	i := Image{Name: o.Name, Description: o.Annotations[orkav1.NoteDescribed], Type: o.Labels[orkav1.LabelArch], Size: spec.Size}
+	if st != nil {
+		i.State, i.Error = st.State, st.ErrorMessage
+	}
+	return i
+}
+
+func (s *server) imageRoutes(mux *http.ServeMux) {
+	const n = "/api/v1/namespaces/{ns}"
+	s.handle(mux, "GET "+n+"/images", store.Images, "list", func(c *call) error {
+		all, _ := s.Store.List(store.Images, c.ns)
+		return list(c, all, imageItem)
+	})
+	s.handle(mux, "GET "+n+"/images/{name}", store.Images, "", func(c *call) error {
+		o, err := s.Store.Get(store.Images, c.ns, c.name())
+		if err != nil {
+			return err
+		}
+		return c.json(imageItem(o))
+	})
+	s.handle(mux, "DELETE "+n+"/images/{name}", store.Images, "", func(c *call) error {
+		if _, err := s.Store.Get(store.Images, c.ns, c.name()); err != nil {
+			return err
+		}
+		_, err := s.Operator.DeleteImage(c.name())
+		return err
+	})
+	create := func(c *call, name, description string, spec orkav1.ImageSpec) error {
+		o := &store.Object{ObjectMeta: meta(c.ns, name), Spec: &spec}
+		o.Annotations = map[string]string{orkav1.NoteDescribed: description}
+		made, err := s.Operator.CreateImage(o, c.user.Name)
+		if err != nil {
+			return err
+		}
+		return c.json(imageItem(made))
+	}
+	// The bodies of these are not documented: fields are named as elsewhere.
+	s.handle(mux, "POST "+n+"/images", store.Images, "", func(c *call) error {
+		var req struct {
+			Name, Description string
+			Size              any
+		}
+		if err := c.read(&req); err != nil {
+			return err
+		}
+		return create(c, req.Name, req.Description, orkav1.ImageSpec{Size: req.Size, SourceType: orkav1.SourceGenerated})
+	})
+	s.handle(mux, "POST "+n+"/images/{name}/copy", store.Images, "", func(c *call) error {
+		var req struct{ Name, ImageName, Description string }
+		if err := c.read(&req); err != nil {
+			return err
+		}
+		return create(c, req.Name+req.ImageName, req.Description, orkav1.ImageSpec{Source: c.name(), SourceType: orkav1.SourceLocal})
+	})
+	s.handle(mux, "POST "+n+"/images/{name}/description", store.Images, "update", func(c *call) error {
+		var req struct{ Description string }
+		if err := c.read(&req); err != nil {
+			return err
+		}
+		o, err := s.Store.Update(store.Images, c.ns, c.name(), func(o *store.Object) error {
+			notes := map[string]string{orkav1.NoteDescribed: req.Description}
+			for k, v := range o.Annotations {
+				if k != orkav1.NoteDescribed {
+					notes[k] = v
+				}
+			}
+			o.Annotations = notes
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return c.json(imageItem(o))
+	})
+	s.handle(mux, "GET "+n+"/images/{name}/download", store.Images, "", notHere("disks of its machines are no files of macOS"))
+	s.handle(mux, "GET "+n+"/remoteimages", store.RemoteImages, "list", func(c *call) error {
+		all, _ := s.Store.List(store.RemoteImages, c.ns)
+		return list(c, all, func(o *store.Object) Image {
+			spec := store.Spec[orkav1.RemoteImageSpec](o)
+			return Image{Name: o.Name, Description: spec.ImageName, Type: o.Labels[orkav1.LabelArch], Size: spec.Size, State: orkav1.ImageReady}
+		})
+	})
+	s.handle(mux, "POST "+n+"/remoteimages/{name}/pull", store.Images, "create", func(c *call) error {
+		var req struct{ Name, ImageName, Description string }
+		if err := c.read(&req); err != nil {
+			return err
+		}
+		name := req.Name + req.ImageName
+		if name == "" {
+			name = c.name()
+		}
+		return create(c, name, req.Description, orkav1.ImageSpec{Source: c.name(), SourceType: orkav1.SourceRemote})
+	})
+	for _, k := range []*store.Kind{store.ISOs, store.RemoteISOs} {
+		s.handle(mux, "GET "+n+"/"+k.Plural, k, "list", func(c *call) error { return list(c, nil, imageItem) })
+		s.handle(mux, n+"/"+k.Plural+"/{rest...}", k, "", notHere("its machines boot no installation media"))
+	}
+	for _, kind := range []string{"image", "iso"} {
+		s.handle(mux, "POST "+n+"/upload/"+kind, store.Images, "create", notHere("its machines cannot boot an uploaded disk"))
+	}
+	s.handle(mux, "POST /api/v1/upload/cert", store.Namespaces, "update", notHere("the certificate is its own"))
+	for _, prefix := range []string{"/api/v1", "/v1"} { // the notes of 3.6 print the latter
+		s.handle(mux, "POST "+prefix+"/imagecache/remove", store.Nodes, "update", s.cacheRemove)
+		s.handle(mux, "POST "+prefix+"/imagecache/add", store.Nodes, "update", s.cacheAdd)
+	}
+}
+
+// cacheRequest is what imagecache calls take: which nodes, and which image. How the
+// image is named in it is not documented.
+type cacheRequest struct {
+	Image, ImageName string
+	Nodes, Tags      []string
+	All              bool
+}
+
+func (q cacheRequest) image() string { return q.Image + q.ImageName }
+
+func (q cacheRequest) wants(o *store.Object) bool {
+	return q.All || slices.Contains(q.Nodes, o.Name) ||
+		slices.ContainsFunc(store.Spec[orkav1.NodeSpec](o).Tags, func(t string) bool { return slices.Contains(q.Tags, t) })
+}
+
+func (q cacheRequest) check() error {
+	if !q.All && len(q.Nodes)+len(q.Tags) == 0 {
+		return failed(http.StatusBadRequest, metav1.StatusReasonBadRequest, "one of nodes, tags, all is required")
+	}
+	return nil
+}
+
+func (s *server) cacheRemove(c *call) error {
+	var req cacheRequest
+	if err := c.read(&req); err != nil {
+		return err
+	}
+	if err := req.check(); err != nil {
+		return err
+	}
+	if err := s.Operator.Uncache(req.image(), req.wants); err != nil {
+		return err
+	}
+	return c.done()
+}
+
+func (s *server) cacheAdd(c *call) error {
+	var req cacheRequest
+	if err := c.read(&req); err != nil {
+		return err
+	}
+	if err := req.check(); err != nil {
+		return err
+	}
+	if strings.TrimSpace(req.image()) == "" {
+		return failed(http.StatusBadRequest, metav1.StatusReasonBadRequest, "image is required")
+	}
+	s.Operator.Cache(req.image(), req.wants)
+	return c.done()
+}
