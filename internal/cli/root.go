@@ -36,6 +36,7 @@ func Main(io *term.IO) int {
 	defer signal.Stop(pipe)
 
 	a := app.New(io)
+	defer a.Close()
 	root := New(a)
 	root.SetArgs(io.Args)
 	return exitCode(io, root.ExecuteContext(context.Background()))

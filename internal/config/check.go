@@ -57,6 +57,7 @@ func (c *Config) checkEntry(path strict.Path, e Entry) {
 		types = append(types, "orka")
 		c.checkOrka(path.Key("orka"), e.Orka)
 	}
+	c.checkVia(path, e)
 	switch {
 	case len(types) == 0 && c.clean(path):
 		c.doc.Report(path, "says no type: want one of local, ssh, qemu, orka")
@@ -140,6 +141,7 @@ func files(l *sshhost.Login) []fileRef {
 func (c *Config) CheckFiles() (warnings []string, err error) {
 	for _, name := range c.Names() {
 		e := c.Providers[name]
+		warnings = append(warnings, c.checkViaFiles(strict.Path("providers").Key(name), e)...)
 		if e.Orka != nil {
 			warnings = append(warnings, c.checkOrkaFiles(strict.Path("providers").Key(name).Key("orka"), e.Orka)...)
 		}

@@ -37,6 +37,7 @@ import (
 	"outrigger.dev/outrigger/internal/provider/orka"
 	"outrigger.dev/outrigger/internal/provider/qemu"
 	"outrigger.dev/outrigger/internal/provider/sshhost"
+	"outrigger.dev/outrigger/internal/reach/via"
 )
 
 // A Config is what the file says, with the built-in providers added.
@@ -50,8 +51,11 @@ type Config struct {
 	doc  *strict.Document
 }
 
-// An Entry is one provider: exactly one of its fields is set.
+// An Entry is one provider: exactly one of its fields but Via is set.
 type Entry struct {
+	// Via is passed in order on the way to the provider's API and to its machines.
+	Via []via.Step `yaml:"via"`
+
 	Local *local.Config   `yaml:"local"`
 	SSH   *sshhost.Config `yaml:"ssh"`
 	QEMU  *qemu.Config    `yaml:"qemu"`

@@ -18,6 +18,8 @@ import (
 	"outrigger.dev/outrigger/internal/provider"
 	"outrigger.dev/outrigger/internal/provider/all"
 	"outrigger.dev/outrigger/internal/reach/deliver"
+	"outrigger.dev/outrigger/internal/reach/via"
+	"outrigger.dev/outrigger/internal/reach/wireguard"
 )
 
 // An App is one call of the program. Its methods are for one goroutine at a time.
@@ -30,18 +32,26 @@ type App struct {
 	ledger func() (*ledger.Ledger, error)
 	log    func() *slog.Logger
 	opened map[string]provider.Provider
-	shown  progress.Reporter // the last display that was handed out
+	// tunnels are opened when something is dialled through WireGuard.
+	tunnels *wireguard.Tunnels
+	shown   progress.Reporter // the last display that was handed out
 }
 
 // New returns the App of one call.
 func New(io *term.IO) *App {
-	a := &App{IO: io, Flags: Flags{Output: Text}, opened: map[string]provider.Provider{}}
+	a := &App{IO: io, Flags: Flags{Output: Text}, opened: map[string]provider.Provider{}, tunnels: new(wireguard.Tunnels)}
 	a.dirs = sync.OnceValues(func() (config.Dirs, error) { return config.FindDirs(io.Getenv) })
 	a.config = sync.OnceValues(a.loadConfig)
 	a.ledger = sync.OnceValues(a.openLedger)
 	a.log = sync.OnceValue(a.newLog)
 	return a
 }
+
+// Close ends what is open beyond commands.
+func (a *App) Close() error { return a.tunnels.Close() }
+
+// Tunnels carry connections through WireGuard.
+func (a *App) Tunnels() via.Tunnels { return a.tunnels }
 
 // JSON tells whether the output is for a script.
 func (a *App) JSON() bool { return a.Flags.Output == JSON }
@@ -124,7 +134,12 @@ func (a *App) Provider(ctx context.Context, name string) (string, provider.Provi
 	if p, ok := a.opened[name]; ok {
 		return name, p, nil
 	}
-	resolved, err := cfg.Resolve(ctx, name, config.Secrets{Getenv: a.IO.Getenv, Environ: a.IO.Environ, Warn: a.Warn})
+	secrets := config.Secrets{Getenv: a.IO.Getenv, Environ: a.IO.Environ, Warn: a.Warn}
+	resolved, err := cfg.Resolve(ctx, name, secrets)
+	if err != nil {
+		return "", nil, err
+	}
+	way, err := cfg.Via(ctx, name, secrets)
 	if err != nil {
 		return "", nil, err
 	}
@@ -136,7 +151,7 @@ func (a *App) Provider(ctx context.Context, name string) (string, provider.Provi
 	if err != nil {
 		return "", nil, err
 	}
-	p, err := all.Open(name, resolved, all.Place{State: dirs.State, Agents: agents, Log: a.Log()})
+	p, err := all.Open(name, resolved, all.Place{State: dirs.State, Agents: agents, Log: a.Log(), Via: way, Tunnels: a.tunnels})
 	if err != nil {
 		return "", nil, err
 	}

@@ -29,7 +29,7 @@ func (a *App) Dial(ctx context.Context, p provider.Provider, m machine.Machine, 
 	lost(true) // until the first connection there is none
 	defer lost(false)
 	h, err := host.Dial(ctx, host.Config{
-		Endpoint: m.Endpoint, Agents: agents, Reach: reach.Options{Log: a.Log()}, Boot: boot, Log: a.Log(),
+		Endpoint: m.Endpoint, Agents: agents, Reach: reach.Options{Log: a.Log(), Tunnels: a.tunnels}, Boot: boot, Log: a.Log(),
 	})
 	if err == nil {
 		return h, nil

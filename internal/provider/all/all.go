@@ -3,14 +3,17 @@ package all
 
 import (
 	"log/slog"
+	"net"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/provider"
 	"outrigger.dev/outrigger/internal/provider/local"
 	"outrigger.dev/outrigger/internal/provider/orka"
 	"outrigger.dev/outrigger/internal/provider/qemu"
 	"outrigger.dev/outrigger/internal/provider/sshhost"
 	"outrigger.dev/outrigger/internal/reach/deliver"
+	"outrigger.dev/outrigger/internal/reach/via"
 )
 
 // A Place is what providers need of the program that uses them.
@@ -18,19 +21,41 @@ type Place struct {
 	State  string         // $XDG_STATE_HOME/outrigger
 	Agents deliver.Source // for those that run the agent themselves
 	Log    *slog.Logger
+
+	// Via is passed in order on the way to the provider's API and to its machines.
+	Via     []machine.Via
+	Tunnels via.Tunnels // for those steps that are WireGuard; may be nil
 }
 
 // Open returns the provider called name that config describes: the Config of
 // one of the provider packages.
 func Open(name string, config any, place Place) (provider.Provider, error) {
+	p, err := open(name, config, place)
+	if err != nil || len(place.Via) == 0 {
+		return p, err
+	}
+	return &behind{p, place.Via}, nil
+}
+
+func open(name string, config any, place Place) (provider.Provider, error) {
+	dial, err := via.Through(new(net.Dialer).DialContext, place.Via, place.Tunnels)
+	if err != nil {
+		return nil, fault.New(fault.Of(err), "provider %s: %w", name, err)
+	}
 	switch c := config.(type) {
 	case local.Config:
 		return seam(local.New(name, c, place.State, nil, place.Log))
 	case qemu.Config:
 		return seam(qemu.New(name, c, place.State, place.Log))
 	case orka.Config:
+		if len(place.Via) > 0 {
+			c.Dial = dial
+		}
 		return seam(orka.New(name, c, place.State, place.Log))
 	case sshhost.Config:
+		if len(place.Via) > 0 {
+			c.Dial = dial
+		}
 		return seam(sshhost.New(name, c, place.Agents, place.Log))
 	}
 	return nil, fault.New(fault.Internal, "provider %s: no provider has a configuration of type %T", name, config)

@@ -1,7 +1,9 @@
 package sshhost
 
 import (
+	"context"
 	"maps"
+	"net"
 	"os"
 	"os/user"
 	"strings"
@@ -14,6 +16,9 @@ import (
 // Config is a list of hosts that exist already.
 type Config struct {
 	Hosts []Host `yaml:"hosts"`
+
+	// Dial connects to the hosts, or to their first jump hosts; nil: TCP.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) `yaml:"-"`
 }
 
 // A Host is one computer with room for Slots machines at a time.

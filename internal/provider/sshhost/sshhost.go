@@ -46,7 +46,7 @@ func New(name string, cfg Config, agents deliver.Source, log *slog.Logger) (*Pro
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{name: name, hosts: hosts, agents: agents, reach: reach.Options{Log: log}, log: log}, nil
+	return &Provider{name: name, hosts: hosts, agents: agents, reach: reach.Options{Log: log, DialContext: cfg.Dial}, log: log}, nil
 }
 
 // maxLife is for machines that never expire: a lease always does, and the

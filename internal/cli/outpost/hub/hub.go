@@ -44,7 +44,7 @@ func run(ctx context.Context, a *app.App, o Options) error {
 		return fault.New(fault.Usage, "outpost hub: --dir is missing").WithRemedy("Make the folder with: outrigger outpost init DIR")
 	}
 	log := a.ServiceLog()
-	h, err := hub.New(hub.Config{Dir: o.Dir, Log: log})
+	h, err := hub.New(hub.Config{Dir: o.Dir, Log: log, Tunnels: a.Tunnels()})
 	if err != nil {
 		return err
 	}
