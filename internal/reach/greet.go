@@ -21,16 +21,22 @@ var errGreeted = errors.New("the host key is known")
 // faults: Unreachable, and those of jump hosts.
 func Greet(ctx context.Context, ep machine.Endpoint, opts Options) (string, error) {
 	opts = opts.withDefaults()
-	r := route{opts: opts}
+	r, err := newRoute(ep, opts)
+	if err != nil {
+		return "", err
+	}
 	defer r.close()
 	if err := r.open(ctx, ep.Jumps); err != nil {
 		return "", err
 	}
 	where := ep.User + "@" + ep.Address()
-	dial := opts.DialContext
+	dial := r.dial
 	for _, h := range r.hops {
 		where += " through " + h.where
 		dial = h.ssh.DialContext
+	}
+	if r.via != "" && len(r.hops) == 0 {
+		where += " via " + r.via
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, opts.Timeout, errTooSlow)
 	defer cancel()

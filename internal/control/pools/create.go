@@ -33,7 +33,11 @@ func (c *core) place(ctx context.Context, p *v1alpha1.MachinePool) (Place, error
 			return Place{}, err
 		}
 	}
-	return c.Places.Open(p, login, access)
+	place, err := c.Places.Open(p, login, access)
+	if err == nil {
+		c.stats.token(p, place)
+	}
+	return place, err
 }
 
 // secret reads a Secret of the controller's namespace that a pool names.

@@ -202,6 +202,7 @@ func (h *herald) tellPool(ctx context.Context, p *v1alpha1.MachinePool) error {
 		}
 	}
 	h.meters.counts(p.Name, machines, queued)
+	h.meters.token(p.Name, h.stats.tokenEnd(p))
 	desired := p.DeepCopy()
 	h.poolStatus(desired, machines, queued)
 	if sameStatus(p, desired) {

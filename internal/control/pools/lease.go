@@ -196,6 +196,8 @@ func (k *keeper) failed(ctx context.Context, m *v1alpha1.Machine) (next, error) 
 		if !over {
 			return next{}, k.lost(ctx, m, reason, message)
 		}
+	} else if err := k.refuse(ctx, m, reason, message); err != nil {
+		return next{}, err
 	}
 	return k.enter(ctx, m, v1alpha1.MachineDeleting, reason, message)
 }

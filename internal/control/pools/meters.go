@@ -15,6 +15,7 @@ import (
 type meters struct {
 	machines       *prometheus.GaugeVec
 	queued         *prometheus.GaugeVec
+	tokenEnds      *prometheus.GaugeVec
 	wait           *prometheus.HistogramVec
 	start          *prometheus.HistogramVec
 	lease          *prometheus.HistogramVec
@@ -45,6 +46,7 @@ var newMeters = sync.OnceValue(func() *meters {
 	m := &meters{
 		machines:       gauge("machines", "Machines by phase.", "phase"),
 		queued:         gauge("claims_queued", "Claims that wait for a machine."),
+		tokenEnds:      gauge("provider_token_expires_seconds", "When the token of the pool's provider ends, in seconds since 1970."),
 		wait:           histogram("claim_wait_seconds", "Time from a claim's creation until a machine was bound to it.", waitBuckets),
 		start:          histogram("machine_start_seconds", "Time from the order of a machine until it was idle for the first time.", startBuckets),
 		lease:          histogram("machine_lease_seconds", "Time that claims held a machine.", leaseBuckets),
@@ -54,7 +56,7 @@ var newMeters = sync.OnceValue(func() *meters {
 		discards:       count("machines_discarded_total", "Idle machines deleted, by reason.", "reason"),
 		orphans:        count("orphans_deleted_total", "Machines found at the provider that no object was about."),
 	}
-	metrics.Registry.MustRegister(m.machines, m.queued, m.wait, m.start, m.lease,
+	metrics.Registry.MustRegister(m.machines, m.queued, m.tokenEnds, m.wait, m.start, m.lease,
 		m.createFailures, m.deleteFailures, m.failures, m.discards, m.orphans)
 	return m
 })
@@ -78,6 +80,15 @@ func (m *meters) failed(pool, reason string) { m.failures.WithLabelValues(pool, 
 func (m *meters) discarded(pool, why string) { m.discards.WithLabelValues(pool, why).Inc() }
 func (m *meters) orphaned(pool string)       { m.orphans.WithLabelValues(pool).Inc() }
 
+// token sets when a pool's token ends.
+func (m *meters) token(pool string, end time.Time) {
+	if end.IsZero() {
+		m.tokenEnds.DeleteLabelValues(pool)
+		return
+	}
+	m.tokenEnds.WithLabelValues(pool).Set(float64(end.Unix()))
+}
+
 // counts sets the gauges of a pool.
 func (m *meters) counts(pool string, machines []*v1alpha1.Machine, queued int) {
 	byPhase := map[v1alpha1.MachinePhase]int{}
@@ -94,4 +105,5 @@ func (m *meters) counts(pool string, machines []*v1alpha1.Machine, queued int) {
 func (m *meters) forget(pool string) {
 	m.machines.DeletePartialMatch(prometheus.Labels{"pool": pool})
 	m.queued.DeletePartialMatch(prometheus.Labels{"pool": pool})
+	m.tokenEnds.DeletePartialMatch(prometheus.Labels{"pool": pool})
 }

@@ -24,7 +24,9 @@ type poolStats struct {
 	failures     int
 	until        time.Time
 	kind         fault.Kind // of the last failure; "": creation works
+	since        time.Time  // since when failures are of that kind
 	trouble      string
+	tokenEnd     time.Time // of the provider's token; zero: unknown
 }
 
 func newStats() *stats {
@@ -42,7 +44,10 @@ func (s *stats) of(p *v1alpha1.MachinePool) *poolStats {
 		x.until = p.Status.BackoffUntil.Time
 	}
 	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.PoolProviderHealthy); c != nil && c.Status == status(false) {
-		x.kind, x.trouble = fault.Kind(c.Reason), c.Message
+		x.kind, x.trouble, x.since = fault.Kind(c.Reason), c.Message, c.LastTransitionTime.Time
+	}
+	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.PoolCapacity); c != nil && c.Reason == string(fault.NoCapacity) {
+		x.kind, x.trouble, x.since = fault.NoCapacity, c.Message, c.LastTransitionTime.Time
 	}
 	if d := p.Status.StartTime; d != nil {
 		x.start = d.Duration
@@ -92,8 +97,14 @@ func (s *stats) failed(p *v1alpha1.MachinePool, kind fault.Kind, words string, t
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.of(p)
-	x.kind, x.trouble = kind, words
 	now := time.Now()
+	if x.kind != kind {
+		x.since = now
+	}
+	x.kind, x.trouble = kind, words
+	if kind == fault.NoCapacity { // nothing is wrong, so those who wait want to know for how long
+		x.trouble += "; since " + x.since.UTC().Format(time.RFC3339)
+	}
 	if now.Before(x.until) {
 		return false
 	}

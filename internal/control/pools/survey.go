@@ -59,6 +59,7 @@ func (s *survey) look(ctx context.Context, p *v1alpha1.MachinePool, grace time.D
 	if err != nil {
 		return err
 	}
+	s.herald.dirty(p.Name) // a token may have come close to its end
 	before := time.Now()
 	limit, cancel := context.WithTimeout(ctx, s.Times.Call)
 	defer cancel()

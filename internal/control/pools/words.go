@@ -154,6 +154,12 @@ func (h *herald) poolConditions(p *v1alpha1.MachinePool, kind fault.Kind, troubl
 	} else {
 		set(v1alpha1.PoolProviderHealthy, false, string(kind), trouble)
 	}
+	if end := h.stats.tokenEnd(p); !end.IsZero() {
+		ok, reason, message := tokenCondition(end, time.Now())
+		set(v1alpha1.PoolTokenValid, ok, reason, message)
+	} else {
+		meta.RemoveStatusCondition(&p.Status.Conditions, v1alpha1.PoolTokenValid)
+	}
 	switch {
 	case kind == fault.NoCapacity:
 		set(v1alpha1.PoolCapacity, false, string(kind), trouble)
