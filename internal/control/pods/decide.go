@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/pool"
 )
 
 // A Snapshot is all that a decision about one Pod and its claim depends on.
@@ -98,6 +99,9 @@ const (
 	// machine, if its node does not say that the containers have ended: a kubelet that
 	// lives kills them at once. A guess.
 	silence = 5 * time.Minute
+	// hope is how long a Pod waits for a pool that does not exist: long enough for one that is
+	// being made anew. A guess.
+	hope = 5 * time.Minute
 )
 
 // Decide says what to do next.
@@ -123,7 +127,7 @@ func Decide(s Snapshot) Step {
 	case c.Phase == v1alpha1.ClaimBound:
 		return s.bound()
 	}
-	return s.tell(false, c.Reason, c.Message)
+	return s.queued()
 }
 
 // unclaimed is a Pod without a claim.
@@ -204,6 +208,23 @@ func (s Snapshot) leaving() Step {
 	}
 	return Step{Do: Release, Reason: "NodeSilent",
 		Message: fmt.Sprintf("the Pod was to be gone %s ago, and its node does not say that its containers have ended", s.Now.Sub(p.Leaves).Round(time.Second))}
+}
+
+// queued is a Pod that waits. One whose pool is no more is not left waiting for ever: it would hold
+// up a TaskRun until its timeout, and a pool is not made again by itself.
+func (s Snapshot) queued() Step {
+	c, told := s.Claim, s.Pod.Told
+	step := s.tell(false, c.Reason, c.Message)
+	if c.Reason != "PoolNotFound" && c.Reason != string(pool.ReasonClosing) || !s.waits() || !s.Pod.Finishes {
+		return step
+	}
+	if told.Reason != c.Reason || told.Message != c.Message {
+		return step
+	}
+	if until := told.At.Add(hope); s.Now.Before(until) {
+		return Step{Again: until}
+	}
+	return s.refuse(c.Reason, fmt.Sprintf("%s; waited for another of that name for %s", c.Message, hope))
 }
 
 // bound is a Pod that has its machine, or is about to be given it.

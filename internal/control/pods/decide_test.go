@@ -29,6 +29,12 @@ func TestDecide(t *testing.T) {
 		{"after a while they are", "pod gated told=PoolAtMax:third@10s\nclaim why=PoolAtMax:second", "tell waits PoolAtMax: second"},
 		{"another reason is told at once", "pod gated told=PoolAtMax:third@1s\nclaim why=MachineStarting:first", "tell waits MachineStarting: first"},
 
+		{"a pool that is no more is told", "pod gated\nclaim why=PoolNotFound:none", "tell waits PoolNotFound: none"},
+		{"one that is made anew may come", "pod gated told=PoolNotFound:none@1m\nclaim why=PoolNotFound:none", "nothing, again in 4m0s"},
+		{"but not for ever", "pod gated told=PoolDeleted:none@5m\nclaim why=PoolDeleted:none",
+			"fail PoolDeleted: none; waited for another of that name for 5m0s"},
+		{"who would be made again at once waits", "pod gated always told=PoolNotFound:none@5m\nclaim why=PoolNotFound:none", "nothing"},
+
 		{"a bound machine is handed over", "pod gated\nclaim bound=m1", "hand over"},
 		{"what died after the gate is made complete", "pod placed machine=m1\nclaim bound=m1", "hand over"},
 		{"then the Pod says so", "pod machine=m1\nclaim bound=m1 ready", "tell bound Bound: machine m1 of pool p"},

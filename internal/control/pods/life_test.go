@@ -14,6 +14,8 @@ import (
 
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/control/pools"
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
 )
 
 // A Pod that waits says where it stands, first of all; and gives up its place when it is deleted.
@@ -227,32 +229,36 @@ func TestMachineLostAtHandOver(t *testing.T) {
 
 // A claim that will never be served ends its Pod, with a reason that people see; but not
 // one that would be made again at once.
-func TestClaimFailed(t *testing.T) {
+func TestUnknownImage(t *testing.T) {
 	w := newWorld(t)
-	w.control()
-	w.makePool(0, 0)
-	job := w.pod("job", nil)
-	service := w.pod("service", func(p *corev1.Pod) { p.Spec.RestartPolicy = corev1.RestartPolicyAlways })
-	for _, pod := range []*corev1.Pod{job, service} {
-		w.eventually("the claim has failed", func() bool {
-			c := w.claim(pod)
-			if c == nil || len(c.Status.Conditions) == 0 {
-				return false
-			}
-			c.Status.Phase = v1alpha1.ClaimFailed
-			c.Status.Conditions[0].Reason, c.Status.Conditions[0].Message = "UnknownImage", "no image xcode-99"
-			return w.Status().Update(w.Context(), c) == nil
-		})
+	w.cloud.Faults.AtCreate = func(s machine.Spec) error {
+		if s.Image != "" {
+			return fault.New(fault.UnknownImage, "cloud: no image %s", s.Image)
+		}
+		return nil
 	}
+	w.control()
+	w.makePool(0, 2)
+	image := func(p *corev1.Pod) { p.Annotations[v1alpha1.AnnotationImage] = "xcode-99" }
+	job := w.pod("job", image)
 	w.eventually("the job has failed", func() bool { return w.reload(job).Status.Phase == corev1.PodFailed })
-	if st := job.Status; st.Reason != "OutriggerUnknownImage" || st.Message != "no image xcode-99" {
+	if st := job.Status; st.Reason != "OutriggerUnknownImage" || st.Message != "cloud: no image xcode-99" {
 		t.Errorf("it says %q: %q", st.Reason, st.Message)
 	}
 	w.hears(job, "UnknownImage", "no image xcode-99")
+	if got := w.phase(job); got != v1alpha1.ClaimFailed {
+		t.Errorf("its claim is %s", got)
+	}
+	service := w.pod("service", func(p *corev1.Pod) {
+		image(p)
+		p.Spec.RestartPolicy = corev1.RestartPolicyAlways
+	})
 	w.hears(service, "UnknownImage", "no image xcode-99")
 	if x := condition(w.reload(service)); service.Status.Phase != corev1.PodPending || x.Reason != "UnknownImage" {
 		t.Errorf("the service is %s and says %+v; want it to wait and say why", service.Status.Phase, x)
 	}
+	w.remove(service)
+	w.eventually("the claim is gone", func() bool { return w.claim(service) == nil })
 }
 
 // Annotations can be changed after the webhook has looked: what it would refuse is refused.

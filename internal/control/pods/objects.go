@@ -12,6 +12,7 @@ import (
 
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/handoff"
+	"outrigger.dev/outrigger/internal/pool"
 )
 
 // describe puts a Pod into the decider's words; nil is one that is gone.
@@ -156,6 +157,9 @@ const reasonKept = "Kept"
 // waiting is what a Pod in the queue is told.
 func waiting(c *v1alpha1.MachineClaim, why string) string {
 	text := "waits for a machine of pool " + c.Spec.Pool
+	if b := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ClaimConditionBound); b != nil && b.Reason == string(pool.ReasonClosing) {
+		return text + ": " + why // there is no queue any more
+	}
 	if c.Status.Position > 0 {
 		text += fmt.Sprintf(", number %d in the queue", c.Status.Position)
 	}
