@@ -24,7 +24,7 @@ func Plan(os string) []Step {
 			{Condition: KeepAwake, Weight: Degrades, Look: lookAwake, Judge: judgeAwake, Do: keepAwake},
 			{Condition: ConsoleUser, Weight: Degrades, Look: lookConsole, Judge: judgeConsole, Patience: loginPatience},
 			{Condition: AquaSession, Weight: Degrades, Look: lookSession, Judge: judgeSession, Do: restartDaemon},
-			{Condition: BuildKeyring, Weight: Unfits, Wanted: wantsKeychain, Look: lookKeychain, Judge: judgeKeychain, Do: makeKeychain, Undo: removeKeychain},
+			{Condition: BuildKeychain, Weight: Unfits, Wanted: wantsKeychain, Look: lookKeychain, Judge: judgeKeychain, Do: makeKeychain, Undo: removeKeychain},
 		}
 	}
 	return []Step{

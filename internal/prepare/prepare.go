@@ -26,16 +26,16 @@ type Condition string
 
 // The conditions.
 const (
-	KeyLogin     Condition = "KeyLogin"      // the machine is entered with our key
-	RootAccess   Condition = "RootAccess"    // the login becomes root
-	PasswordOff  Condition = "PasswordOff"   // nobody logs in with a password
-	DiskSpace    Condition = "DiskSpace"     // there is room for work
-	Clock        Condition = "Clock"         // it is right
-	RootLinker   Condition = "RootLinker"    // absolute paths can be made to exist
-	KeepAwake    Condition = "KeepAwake"     // the machine does not sleep
-	ConsoleUser  Condition = "ConsoleUser"   // the login's user is logged in at the screen
-	AquaSession  Condition = "AquaSession"   // what runs has a window server
-	BuildKeyring Condition = "BuildKeychain" // identities to sign with are there and unlocked
+	KeyLogin      Condition = "KeyLogin"      // the machine is entered with our key
+	RootAccess    Condition = "RootAccess"    // the login becomes root
+	PasswordOff   Condition = "PasswordOff"   // nobody logs in with a password
+	DiskSpace     Condition = "DiskSpace"     // there is room for work
+	Clock         Condition = "Clock"         // it is right
+	RootLinker    Condition = "RootLinker"    // absolute paths can be made to exist
+	KeepAwake     Condition = "KeepAwake"     // the machine does not sleep
+	ConsoleUser   Condition = "ConsoleUser"   // the login's user is logged in at the screen
+	AquaSession   Condition = "AquaSession"   // what runs has a window server
+	BuildKeychain Condition = "BuildKeychain" // identities to sign with are there and unlocked
 )
 
 // A Weight says what becomes of a machine on which a step did not get where it should.

@@ -38,6 +38,12 @@ type Options struct {
 	Env      []string // NAME=value for the sessions
 	Lines    []string // further lines of sshd_config, which win over our own
 	Net      string   // path of a network namespace for the sessions and forwards; needs root
+
+	// Another system: the command by which sshd gets there, and whose sessions are given. The
+	// configuration and the keys in /tmp must be there too.
+	Enter []string
+	User  string
+	Home  string
 }
 
 // A Server is an SSH server that runs until the test ends.
@@ -50,11 +56,12 @@ type Server struct {
 	Clients  []*Key
 	Password machine.Secret // of User, if asked for
 
-	tb   testing.TB
-	path string // of sshd
-	conf string
-	net  string
-	log  *os.File
+	tb    testing.TB
+	path  string // of sshd
+	conf  string
+	enter []string
+	other bool // the sessions are another system's
+	log   *os.File
 
 	mu    sync.Mutex
 	ln    net.Listener // nil while stopped
@@ -78,7 +85,10 @@ func Start(tb testing.TB, o Options) *Server {
 	if len(o.Clients) == 0 {
 		o.Clients = []*Key{NewKey(tb, "ed25519")}
 	}
-	s := &Server{Host: "127.0.0.1", HostKeys: o.HostKeys, Clients: o.Clients, tb: tb, path: path, net: o.Net, procs: map[*exec.Cmd]bool{}}
+	s := &Server{Host: "127.0.0.1", HostKeys: o.HostKeys, Clients: o.Clients, tb: tb, path: path, enter: o.Enter, other: o.User != "", procs: map[*exec.Cmd]bool{}}
+	if o.Net != "" { // the connection is a file by then, and works in any
+		s.enter = []string{"nsenter", "--net=" + o.Net}
+	}
 	s.setup(o)
 	s.listen("127.0.0.1:0")
 	tb.Cleanup(s.end)
@@ -159,11 +169,17 @@ func (s *Server) Dir(tb testing.TB) string {
 // setup writes the configuration.
 func (s *Server) setup(o Options) {
 	tb := s.tb
-	s.User = sessionUser(tb)
-	if o.Password {
+	switch {
+	case o.User != "":
+		s.User, s.Home = o.User, o.Home
+	case o.Password:
 		s.User, s.Password = passwordUser(tb)
+	default:
+		s.User = sessionUser(tb)
 	}
-	s.Home = s.Dir(tb)
+	if s.Home == "" {
+		s.Home = s.Dir(tb)
+	}
 	dir, err := os.MkdirTemp("", "outrigger-sshd-conf-")
 	if err != nil {
 		tb.Fatal(err)
@@ -257,10 +273,7 @@ func (s *Server) serve(c *net.TCPConn) {
 		return
 	}
 	defer f.Close()
-	command := []string{s.path, "-i", "-e", "-f", s.conf}
-	if s.net != "" { // the connection is a file by now, and works in any
-		command = append([]string{"nsenter", "--net=" + s.net}, command...)
-	}
+	command := append(append([]string{}, s.enter...), s.path, "-i", "-e", "-f", s.conf)
 	p := exec.Command(command[0], command[1:]...)
 	p.Stdin, p.Stdout, p.Stderr = f, f, s.log
 	p.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -284,6 +297,10 @@ func (s *Server) end() {
 	s.Stop()
 	s.Kill()
 	s.wg.Wait()
+	if s.other {
+		s.log.Close()
+		return // what is left in another system is for its owner to end
+	}
 	for _, pid := range withHome(s.tb, s.Home) {
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			s.tb.Errorf("sshd: kill: %v", err)

@@ -1,0 +1,120 @@
+package prepare
+
+import (
+	"context"
+	"fmt"
+
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/reach"
+	"outrigger.dev/outrigger/internal/reach/deliver"
+)
+
+// A Visit is one preparing of a machine.
+type Visit struct {
+	Endpoint machine.Endpoint // how to log in the first time
+	Key      machine.Secret   // the private half of Want.Key
+	Want     Want             // without Agent and AgentRoot, which the visit finds out
+	Agents   deliver.Source
+	Reach    reach.Options
+}
+
+// Ready is what a visit found.
+type Ready struct {
+	Report
+	Agent   deliver.Agent
+	Session string // what runs will be in
+}
+
+// Machine logs in the first way, puts the key in, logs in with it, puts the agent in
+// place and takes the rest of the steps. What a machine lacks is in the report;
+// an error means that it could not be asked.
+func Machine(ctx context.Context, v Visit) (Ready, error) {
+	plan := Plan(v.Want.OS)
+	entry, rest := Entry(plan)
+	var ready Ready
+	err := v.with(ctx, v.Endpoint, func(c *reach.Client) error {
+		var err error
+		ready.Report, err = Run(ctx, Over(c), entry, v.Want)
+		return err
+	})
+	if err != nil || ready.Err() != nil {
+		return ready, err
+	}
+	own := v.Endpoint
+	own.Auth = machine.Auth{Keys: []machine.Secret{v.Key}}
+	err = v.with(ctx, own, func(c *reach.Client) error {
+		var err error
+		if ready.Agent, err = deliver.Put(ctx, c, v.Agents, v.Endpoint.Root); err != nil {
+			return err
+		}
+		v.Want.Agent, v.Want.AgentRoot = ready.Agent.Path, ready.Agent.Root
+		more, err := Run(ctx, Over(c), rest, v.Want)
+		ready.Power, ready.Findings = more.Power, append(ready.Findings, more.Findings...)
+		if err != nil {
+			return err
+		}
+		ready.Session, err = sessionOf(ctx, Over(c), v.Want, more.Power)
+		return err
+	})
+	if fault.Is(err, fault.AuthRefused) {
+		for i, f := range ready.Findings {
+			if f.Condition == KeyLogin {
+				ready.Findings[i] = Finding{Condition: KeyLogin, Reason: "Refused", Message: err.Error(), Unfit: true}
+			}
+		}
+		err = nil
+	}
+	return ready, err
+}
+
+// Renew takes back what a claim must not leave to the next, and, if the machine is to
+// serve again, makes it anew. own is how the machine is entered since it was prepared.
+func Renew(ctx context.Context, v Visit, own machine.Endpoint, again bool) (Report, error) {
+	var undone []Step
+	for _, s := range Plan(v.Want.OS) {
+		if s.Undo != nil && (s.Wanted == nil || s.Wanted(v.Want)) {
+			undone = append(undone, s)
+		}
+	}
+	var report Report
+	if len(undone) == 0 {
+		return report, nil
+	}
+	err := v.with(ctx, own, func(c *reach.Client) error {
+		if err := Undo(ctx, Over(c), undone, v.Want); err != nil || !again {
+			return err
+		}
+		var err error
+		report, err = Run(ctx, Over(c), undone, v.Want)
+		return err
+	})
+	return report, err
+}
+
+func (v Visit) with(ctx context.Context, ep machine.Endpoint, do func(*reach.Client) error) error {
+	c, err := reach.Dial(ctx, ep, v.Reach)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return do(c)
+}
+
+// sessionOf asks the agent in which session runs will be. Windows' shell is
+// not asked: there the answer is the same for all.
+func sessionOf(ctx context.Context, sh Shell, w Want, p Power) (string, error) {
+	if w.OS == "windows" {
+		return "console", nil
+	}
+	r := runner{sh: sh, want: w, power: p}
+	out, _, err := r.script(ctx, Script{Text: fmt.Sprintf("%s status --root %s", quote(w.Agent), quote(w.AgentRoot))})
+	if err != nil {
+		return "", err
+	}
+	kind := parse(out.Stdout)["session"]
+	if kind == "" {
+		return "", fault.New(fault.AgentUnfit, "the agent does not say in which session it runs: exit code %d: %s", out.Exit, words(out))
+	}
+	return kind, nil
+}
