@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -26,11 +27,13 @@ type attempt struct {
 	stopReq context.CancelFunc
 	posting sync.WaitGroup
 	posted  time.Time // when it was sent
+	file    string    // that it was sent, for others to see
 	sent    int
 	lost    time.Time // since when requests have come to nothing; zero: they have not
 	next    time.Time // when to ask again; zero: not
 	ended   bool      // the server waits for the VM no longer
 	taken   int       // answers that the name is taken, though nothing is there
+	ours    bool      // there is a VM, and it is ours
 
 	pending time.Time // since when the VM is Pending and has no node; zero: it is not
 	room    room
@@ -51,7 +54,12 @@ const (
 
 // ask sends the order. The server's time limit ends before ours, so that it
 // answers before we stop listening.
-func (a *attempt) ask(ctx context.Context) {
+func (a *attempt) ask(ctx context.Context) error {
+	file, err := a.p.posting(a.order.Name)
+	if err != nil {
+		return err
+	}
+	a.file = file
 	limit := a.p.cfg.DeployTimeout
 	if end, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(end)-margin)
@@ -72,6 +80,7 @@ func (a *attempt) ask(ctx context.Context) {
 		defer cancel()
 		answer <- a.d.Deploy(ctx, order)
 	})
+	return nil
 }
 
 // settlePost ends the request that is under way, and notes whether its fate is known.
@@ -105,6 +114,9 @@ func (a *attempt) settlePost() {
 func (a *attempt) resolve(err error, seen bool) {
 	code := orkaapi.Code(err)
 	answered := err == nil || code > 0 && code != http.StatusBadGateway && code != http.StatusGatewayTimeout
+	if code > 0 && answered && err != nil {
+		_ = os.Remove(a.file) // left there it says less than it could, nothing wrong
+	}
 	until := time.Time{}
 	if !answered && (!seen || a.sent > 1) {
 		until = time.Now().Add(settle).UTC()
@@ -146,8 +158,7 @@ func (a *attempt) step(ctx context.Context) (done bool, err error) {
 	case s.err != nil || s.at.IsZero():
 		return false, nil
 	case !s.there && !a.next.IsZero() && time.Now().After(a.next):
-		a.ask(ctx)
-		return false, nil
+		return false, a.ask(ctx)
 	case !s.there && (!seen || a.post != nil && s.at.Before(a.posted)):
 		if a.post == nil && a.next.IsZero() && time.Since(a.posted) > settle {
 			return false, errVanished // the answer was yes, and nothing came
@@ -157,6 +168,9 @@ func (a *attempt) step(ctx context.Context) (done bool, err error) {
 		return false, a.vanished(ctx)
 	case s.vm.Deleting:
 		return false, nil // it will vanish
+	}
+	if !a.ours {
+		return false, a.whose(s.vm)
 	}
 	a.next = time.Time{}
 	_, reachable := a.p.endpoint(s.vm)
@@ -224,17 +238,20 @@ func (a *attempt) outOfTime(ctx context.Context, err error) error {
 
 // answered deals with the answer to the order. Whatever it is, the VM is looked for by name.
 func (a *attempt) answered(ctx context.Context, err error) error {
-	_, getErr := a.d.Get(ctx, a.order.Name)
+	vm, getErr := a.d.Get(ctx, a.order.Name)
 	there := getErr == nil
 	a.resolve(err, there)
 	code := orkaapi.Code(err)
 	switch {
 	case err == nil:
-		a.lost = time.Time{}
+		a.lost, a.ours = time.Time{}, true
 		return nil
 	case getErr != nil && !orkaapi.IsNotFound(getErr):
 		return a.p.api.Fault("machine "+string(a.spec.Name), getErr)
+	case there && !a.p.posted(a.order.Name) && !a.ours && !isNoted(vm, a.spec):
+		return a.foreign(vm)
 	case there:
+		a.ours = true
 		a.ended = code > 0 && a.overAtServer()
 		a.p.log.Info("deploy failed, but the VM is there", "machine", a.spec.Name, "vm", a.order.Name, "error", err)
 		return nil
@@ -262,6 +279,35 @@ func (a *attempt) answered(ctx context.Context, err error) error {
 	a.p.log.Info("deploy is asked for again", "machine", a.spec.Name, "vm", a.order.Name, "error", err)
 	a.next = time.Now().Add(askAgain << min(a.sent, 4))
 	return nil
+}
+
+// whose decides whether a VM that has appeared is ours. While our request is under way, its
+// answer will tell.
+func (a *attempt) whose(vm orkaapi.VM) error {
+	a.ours = a.ours || isNoted(vm, a.spec) || a.post == nil && a.p.posted(a.order.Name) || a.post != nil && time.Since(a.posted) > wonder
+	return nil
+}
+
+// wonder is how long a VM may be there while the answer to our own request for it is
+// outstanding: a name that is taken is refused at once, a deploy takes as long as it takes.
+const wonder = 2 * time.Second
+
+// isNoted tells whether the VM's object says that it is the machine: Kubernetes' door.
+func isNoted(vm orkaapi.VM, spec machine.Spec) bool {
+	return vm.Annotations[noteOwner] == string(spec.Owner) && vm.Labels[labelMachine] == string(spec.Name)
+}
+
+// foreign is the fault of a VM of our name that we did not ask for. It is noted, so that
+// nobody takes it for ours later.
+func (a *attempt) foreign(vm orkaapi.VM) error {
+	if err := a.p.change(vm.Name, func(r *record) { r.Foreign, r.Made = true, vm.Created }); err != nil {
+		return err
+	}
+	return a.p.foreign(a.spec.Name, vm.Name)
+}
+
+func (p *Provider) foreign(name machine.Name, vm string) error {
+	return fault.New(fault.NameTaken, "%s: machine %s: somebody else has made a VM called %s", p.name, name, vm)
 }
 
 // broken is the fault of a VM that Orka gave up.

@@ -61,9 +61,11 @@ func (p *Provider) create(ctx context.Context, d door, spec machine.Spec, order 
 	if err := p.begin(spec, order, there); err != nil {
 		return machine.Machine{}, err
 	}
-	a := &attempt{p: p, d: d, spec: spec, order: order, start: time.Now()}
+	a := &attempt{p: p, d: d, spec: spec, order: order, start: time.Now(), ours: there}
 	if !there {
-		a.ask(ctx)
+		if err := a.ask(ctx); err != nil {
+			return machine.Machine{}, err
+		}
 	}
 	defer a.settlePost()
 	a.f = follow(ctx, d, order.Name)
@@ -92,6 +94,8 @@ func (p *Provider) find(ctx context.Context, d door, spec machine.Spec, name str
 		case !ours || n != spec.Name:
 		case vm.Name != name:
 			return false, fault.New(fault.NameTaken, "%s: machine %s: belongs to another owner, as VM %s", p.name, spec.Name, vm.Name)
+		case p.isForeign(vm):
+			return false, p.foreign(spec.Name, vm.Name)
 		case vm.Deleting || vm.Phase == orkaapi.Failed:
 			if err := p.end(ctx, d, name); err != nil {
 				return false, err
@@ -101,6 +105,12 @@ func (p *Provider) find(ctx context.Context, d door, spec machine.Spec, name str
 		}
 	}
 	return there, nil
+}
+
+// isForeign tells whether a VM that bears our mark was found to be somebody else's.
+func (p *Provider) isForeign(vm orkaapi.VM) bool {
+	r, _, err := p.load(vm.Name)
+	return err == nil && r.Foreign && r.Made.Equal(vm.Created)
 }
 
 // begin writes the record. Of a VM that is there, the first word counts.

@@ -66,6 +66,15 @@ func (p *Provider) end(ctx context.Context, d door, vm string) error {
 	if err != nil {
 		return err
 	}
+	if r.Foreign {
+		found, err := d.Get(ctx, vm)
+		switch {
+		case err == nil && p.isForeign(found):
+			return nil // its record stays as long as it does
+		case err != nil && !orkaapi.IsNotFound(err):
+			return p.api.Fault("deletion of VM "+vm, err)
+		}
+	}
 	start, pause := time.Now(), goneFirst
 	var asked time.Time
 	there := true

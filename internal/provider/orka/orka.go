@@ -117,6 +117,9 @@ func (p *Provider) named(ctx context.Context, name machine.Name) ([]orkaapi.VM, 
 		if err != nil {
 			return nil, p.api.Fault("machine "+string(name), err)
 		}
+		if p.isForeign(found) {
+			return nil, nil
+		}
 		return []orkaapi.VM{found}, nil
 	}
 	all, err := d.List(ctx)
@@ -164,7 +167,7 @@ func (p *Provider) List(ctx context.Context, owner machine.Owner) ([]machine.Mac
 	}
 	var all []machine.Machine
 	for _, vm := range vms {
-		if _, ours := nameOf(vm.Name); !ours || owner != "" && !owned(vm.Name, owner) {
+		if _, ours := nameOf(vm.Name); !ours || owner != "" && !owned(vm.Name, owner) || p.isForeign(vm) {
 			continue
 		}
 		m, err := p.describe(vm)

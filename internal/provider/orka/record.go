@@ -29,6 +29,8 @@ type record struct {
 	// Unsure is until when a VM may yet appear, because a request for it was sent whose
 	// fate is not known.
 	Unsure time.Time `json:"unsure,omitzero"`
+	// Foreign says that the VM of that name is somebody else's: it is never touched.
+	Foreign bool `json:"foreign,omitempty"`
 	// HostKey was shown at the first contact with the VM that was made at Made.
 	HostKey string    `json:"hostKey,omitempty"`
 	Made    time.Time `json:"made,omitzero"`
@@ -100,10 +102,39 @@ func (p *Provider) change(vm string, f func(*record)) error {
 
 // forget removes a record.
 func (p *Provider) forget(vm string) error {
-	if err := os.Remove(p.recordPath(vm)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.LocalFile, "%s: record of %s: %w", p.name, vm, err)
+	files, err := filepath.Glob(filepath.Join(p.dir, postPrefix+vm+".*"))
+	if err != nil {
+		return fault.New(fault.Internal, "%s: record of %s: %w", p.name, vm, err)
+	}
+	for _, name := range append(files, p.recordPath(vm)) {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fault.New(fault.LocalFile, "%s: record of %s: %w", p.name, vm, err)
+		}
 	}
 	return nil
+}
+
+// Each request for a VM has a file, from before it is sent until it is refused. So a process
+// whose request is refused since the name is taken sees whether it was taken by
+// another of ours; several may ask at once, and each may be killed.
+const postPrefix = ".post-"
+
+// posting notes a request and returns its file.
+func (p *Provider) posting(vm string) (string, error) {
+	f, err := os.CreateTemp(p.dir, postPrefix+vm+".")
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return "", fault.New(fault.LocalFile, "%s: record of %s: %w", p.name, vm, err)
+	}
+	return f.Name(), nil
+}
+
+// posted tells whether there is a request for the VM that was not refused.
+func (p *Provider) posted(vm string) bool {
+	files, err := filepath.Glob(filepath.Join(p.dir, postPrefix+vm+".*"))
+	return err == nil && len(files) > 0
 }
 
 // records returns all records. A file that cannot be read as one is passed over: it is
