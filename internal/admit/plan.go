@@ -21,6 +21,11 @@ func (r *rewrite) plan() {
 	if r.Spec.NodeName != "" {
 		r.problems.add("spec.nodeName is set, and a Pod that waits for a machine is scheduled afterwards: leave it empty")
 	}
+	for _, f := range r.set.services {
+		if c := r.serving(f.Port); c != "" {
+			r.problems.add("%s: port %d of the machine is what container %s serves there: want LOCALPORT=%s with another LOCALPORT", v1alpha1.AnnotationServices, f.Port, c, f.To)
+		}
+	}
 	forwards := r.forwards()
 	for _, c := range r.relayed {
 		c.plan = handoff.Plan{
@@ -63,7 +68,7 @@ func (r *rewrite) grace() time.Duration {
 	return max(grace-margin, grace/2, time.Second)
 }
 
-// ports are those that the command serves: declared, or asked by a probe.
+// ports are those that the command serves: declared, or asked by a probe or a hook.
 func ports(c *corev1.Container) []handoff.Port {
 	var out []handoff.Port
 	add := func(port int32, name string) {
@@ -87,7 +92,24 @@ func ports(c *corev1.Container) []handoff.Port {
 			add(p.GRPC.Port, "")
 		}
 	}
+	if l := c.Lifecycle; l != nil {
+		for _, h := range []*corev1.LifecycleHandler{l.PostStart, l.PreStop} {
+			if h != nil && h.HTTPGet != nil && h.HTTPGet.Host == "" {
+				add(h.HTTPGet.Port.IntVal, "")
+			}
+		}
+	}
 	return out
+}
+
+// serving names the relayed container that serves a port of the machine, "" if none does.
+func (r *rewrite) serving(port int) string {
+	for _, c := range r.relayed {
+		if slices.ContainsFunc(ports(c.Container), func(p handoff.Port) bool { return p.Port == port }) {
+			return c.Name
+		}
+	}
+	return ""
 }
 
 func isTCP(p corev1.ContainerPort) bool { return p.Protocol == corev1.ProtocolTCP || p.Protocol == "" }
@@ -107,7 +129,8 @@ func (r *rewrite) forwards() []handoff.Forward {
 	}
 	for _, c := range stay {
 		for _, p := range c.Ports {
-			taken := slices.ContainsFunc(out, func(f handoff.Forward) bool { return f.Port == int(p.ContainerPort) })
+			// As in any Pod, of two containers that listen on one port only one can have it.
+			taken := r.serving(int(p.ContainerPort)) != "" || slices.ContainsFunc(out, func(f handoff.Forward) bool { return f.Port == int(p.ContainerPort) })
 			if isTCP(p) && !taken {
 				out = append(out, handoff.Forward{Port: int(p.ContainerPort), To: loopback(p.ContainerPort)})
 			}

@@ -25,7 +25,7 @@ import (
 // A machine is a network of its own with an SSH server. This process is the Pod.
 type machine struct {
 	t    *testing.T
-	net  *os.File // the network namespace
+	net  *sshd.Network
 	sshd *sshd.Server
 	line *faultproxy.Proxy // between the Pod and the machine
 	host *host.Host
@@ -33,12 +33,10 @@ type machine struct {
 
 func newMachine(t *testing.T, lines ...string) *machine {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can give the machine a network of its own")
-	}
+	network := sshd.NewNetwork(t)
 	noLeaks(t)
-	m := &machine{t: t, net: newNetwork(t)}
-	m.sshd = sshd.Start(t, sshd.Options{Lines: lines, Net: m.netPath()})
+	m := &machine{t: t, net: network}
+	m.sshd = sshd.Start(t, sshd.Options{Lines: lines, Net: network.Path()})
 	ep := m.sshd.Endpoint()
 	var err error
 	m.line, err = faultproxy.Start(faultproxy.Config{Target: ep.Address()})
@@ -53,9 +51,6 @@ func newMachine(t *testing.T, lines ...string) *machine {
 	t.Cleanup(func() { m.host.Close() })
 	return m
 }
-
-// netPath names the machine's network for nsenter.
-func (m *machine) netPath() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), m.net.Fd()) }
 
 // start begins to forward; what is warned of is an error unless the test takes it.
 func (m *machine) start(cfg forward.Config, ins []forward.In, outs []forward.Out, proxy bool) *forward.Forwarder {
@@ -81,69 +76,13 @@ func (m *machine) startWith(cfg forward.Config, ins []forward.In, outs []forward
 	return f
 }
 
-// newNetwork makes a network namespace whose loopback is up.
-func newNetwork(t *testing.T) *os.File {
-	t.Helper()
-	type made struct {
-		f   *os.File
-		err error
-	}
-	got := make(chan made)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
-		f, err := func() (*os.File, error) {
-			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-				return nil, err
-			}
-			s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				return nil, err
-			}
-			defer unix.Close(s)
-			lo, err := unix.NewIfreq("lo")
-			if err != nil {
-				return nil, err
-			}
-			lo.SetUint16(unix.IFF_UP)
-			if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo); err != nil {
-				return nil, err
-			}
-			return os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
-		}()
-		got <- made{f, err}
-	}()
-	m := <-got
-	if m.err != nil {
-		t.Fatal(m.err)
-	}
-	t.Cleanup(func() { m.f.Close() })
-	return m.f
-}
-
-// there calls f in the machine's network: sockets made by it belong there.
-func (m *machine) there(f func()) {
-	m.t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with this goroutine
-		err := unix.Setns(int(m.net.Fd()), unix.CLONE_NEWNET)
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		m.t.Fatal(err)
-	}
-}
-
 // serve answers each connection to address on the machine until the returned
 // function is called.
 func (m *machine) serve(address string, answer func(*net.TCPConn)) (port int, stop func()) {
 	m.t.Helper()
 	var ln net.Listener
 	var err error
-	m.there(func() { ln, err = net.Listen("tcp", address) })
+	m.net.Do(func() { ln, err = net.Listen("tcp", address) })
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -152,7 +91,7 @@ func (m *machine) serve(address string, answer func(*net.TCPConn)) (port int, st
 
 // dial connects from a program on the machine.
 func (m *machine) dial(port int) (conn *net.TCPConn, err error) {
-	m.there(func() {
+	m.net.Do(func() {
 		var c net.Conn
 		if c, err = net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			conn = c.(*net.TCPConn)
@@ -168,7 +107,7 @@ func (m *machine) listener(port int) (inode string) {
 	m.t.Helper()
 	var table []byte
 	var err error
-	m.there(func() { table, err = os.ReadFile("/proc/thread-self/net/tcp") })
+	m.net.Do(func() { table, err = os.ReadFile("/proc/thread-self/net/tcp") })
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -183,7 +122,7 @@ func (m *machine) listener(port int) (inode string) {
 
 // run executes a command in the machine's network and returns what it printed.
 func (m *machine) run(env []string, command ...string) (string, error) {
-	cmd := exec.CommandContext(m.t.Context(), "nsenter", append([]string{"--net=" + m.netPath()}, command...)...)
+	cmd := exec.CommandContext(m.t.Context(), "nsenter", append([]string{"--net=" + m.net.Path()}, command...)...)
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err

@@ -126,12 +126,12 @@ func TestOutRefusesOthersThanTheMachine(t *testing.T) {
 	service, _ := serveHere(t, echo)
 	port := freePort(t)
 	m.start(forward.Config{}, nil, []forward.Out{{Port: port, To: fmt.Sprintf("127.0.0.1:%d", service)}}, false)
-	if out, err := exec.Command("nsenter", "--net="+m.netPath(), "ip", "addr", "add", "10.9.8.7/32", "dev", "lo").CombinedOutput(); err != nil {
+	if out, err := exec.Command("nsenter", "--net="+m.net.Path(), "ip", "addr", "add", "10.9.8.7/32", "dev", "lo").CombinedOutput(); err != nil {
 		t.Skipf("no second address for the machine: %v: %s", err, out)
 	}
 	var c net.Conn
 	var err error
-	m.there(func() { c, err = net.Dial("tcp4", fmt.Sprintf("10.9.8.7:%d", port)) })
+	m.net.Do(func() { c, err = net.Dial("tcp4", fmt.Sprintf("10.9.8.7:%d", port)) })
 	if err != nil {
 		t.Fatal(err)
 	}

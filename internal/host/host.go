@@ -4,6 +4,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -35,11 +36,15 @@ type Config struct {
 
 // A Host is one machine. Its methods may be called at once.
 type Host struct {
-	cfg Config
+	cfg     Config
+	dialing chan struct{} // holds one element while nobody dials
 
-	mu     sync.Mutex // held while dialling, so that two callers share one connection
+	mu     sync.Mutex
 	client *reach.Client
 	closed bool
+	// The last attempt to get back that failed: those who waited for it share its error.
+	failed   error
+	failedAt time.Time
 }
 
 // Dial connects to the machine, waiting up to cfg.Boot for it to answer.
@@ -50,7 +55,8 @@ func Dial(ctx context.Context, cfg Config) (*Host, error) {
 	if cfg.Reach.Log == nil {
 		cfg.Reach.Log = cfg.Log
 	}
-	h := &Host{cfg: cfg}
+	h := &Host{cfg: cfg, dialing: make(chan struct{}, 1)}
+	h.dialing <- struct{}{}
 	var err error
 	if cfg.Boot > 0 {
 		boot, cancel := context.WithTimeout(ctx, cfg.Boot)
@@ -68,26 +74,65 @@ func Dial(ctx context.Context, cfg Config) (*Host, error) {
 	return h, nil
 }
 
-// Client returns the SSH connection, a new one if the last has broken.
+// Client returns the SSH connection, a new one if the last has broken. Those who
+// ask at once share one attempt, and its error.
 func (h *Host) Client(ctx context.Context) (*reach.Client, error) {
+	began := time.Now()
+	if c, err := h.alive(began); c != nil || err != nil {
+		return c, err
+	}
+	select {
+	case <-h.dialing:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { h.dialing <- struct{}{} }()
+	if c, err := h.alive(began); c != nil || err != nil {
+		return c, err
+	}
+	h.cfg.Log.Info("connection broke, dialling again", "machine", h.cfg.Endpoint.Address(), "cause", h.broke())
+	c, err := reach.Dial(ctx, h.cfg.Endpoint, h.cfg.Reach)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case err != nil:
+		if ctx.Err() == nil { // else it says nothing to the others
+			h.failed, h.failedAt = err, time.Now()
+		}
+		return nil, err
+	case h.closed:
+		return nil, errors.Join(errClosed(), c.Close())
+	}
+	h.client = c
+	return c, nil
+}
+
+// alive returns the connection if it is well, or the error of an attempt to get
+// it back that ended since began; neither if somebody must dial.
+func (h *Host) alive(began time.Time) (*reach.Client, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
-		return nil, fault.New(fault.Internal, "host: used after Close")
+		return nil, errClosed()
 	}
 	select {
 	case <-h.client.Done():
 	default:
 		return h.client, nil
 	}
-	h.cfg.Log.Info("connection broke, dialling again", "machine", h.cfg.Endpoint.Address(), "cause", h.client.Err())
-	c, err := reach.Dial(ctx, h.cfg.Endpoint, h.cfg.Reach)
-	if err != nil {
-		return nil, err
+	if h.failedAt.After(began) {
+		return nil, h.failed
 	}
-	h.client = c
-	return c, nil
+	return nil, nil
 }
+
+func (h *Host) broke() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.client.Err()
+}
+
+func errClosed() error { return fault.New(fault.Internal, "host: used after Close") }
 
 // Open starts the agent with verb and returns a connection to it. first, if
 // not nil, sends the first request before anything is received, which saves a

@@ -70,9 +70,11 @@ type pod struct {
 	claim  handoff.Claim
 }
 
-func newPod(t testing.TB) *pod {
+func newPod(t testing.TB) *pod { t.Helper(); return newPodWith(t, sshd.Options{}) }
+
+func newPodWith(t testing.TB, o sshd.Options) *pod {
 	t.Helper()
-	server := sshd.Start(t, sshd.Options{})
+	server := sshd.Start(t, o)
 	p := &pod{t: t, server: server, base: server.Dir(t), dir: t.TempDir()}
 	ep := server.Endpoint()
 	p.claim = handoff.Claim{

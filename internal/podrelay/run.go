@@ -41,6 +41,7 @@ type job struct {
 
 	host      *host.Host
 	rec       record
+	net       *network
 	rewritten bool // a path is replaced in what is executed, as it cannot be made
 }
 
@@ -85,8 +86,12 @@ func (j *job) do(ctx context.Context, signals <-chan string) (int, error) {
 		}
 		todo.Command.TTY, todo.Streams.Resize = tty.size, tty.resize
 	}
+	j.net = j.connect(ctx)
 	result, err := relay.Do(ctx, j.host, todo, j.watch)
 	tty.close()
+	if err := j.net.end(); err != nil {
+		j.watch.log.Debug("end of the network", "error", err)
+	}
 	code := exitCode(result.Exit)
 	switch {
 	case j.rec.Stage == ended:
@@ -288,7 +293,7 @@ func (j *job) workFolder() (dir string, link *relay.Link, err error) {
 }
 
 // starting is called when all is ready: from here on the command may run.
-func (j *job) starting(spec *wire.RunSpec, lease wire.Lease) error {
+func (j *job) starting(ctx context.Context, spec *wire.RunSpec, lease wire.Lease) error {
 	if j.rec.Stage == started && !j.rec.Lease.Equal(lease.Created) {
 		return fault.New(fault.RunLost, "run %s: was started before this container was restarted, and the machine has forgotten it since", j.rec.Run)
 	}
@@ -300,7 +305,12 @@ func (j *job) starting(spec *wire.RunSpec, lease wire.Lease) error {
 	if j.plan.Tekton {
 		j.endLeftovers()
 	}
-	j.rec.Stage, j.rec.Lease = started, lease.Created
+	proxy, err := j.net.ready(ctx)
+	if err != nil {
+		return err
+	}
+	spec.Env = proxied(spec.Env, proxy)
+	j.rec.Stage, j.rec.Lease, j.rec.Proxy, j.rec.Forwards = started, lease.Created, proxy, j.plan.Forwards
 	return j.state.save(j.plan.Container, j.rec)
 }
 
@@ -320,6 +330,7 @@ func (j *job) inlineScript(spec *wire.RunSpec) error {
 
 // ended is called when the command's end is known and all that it said is written.
 func (j *job) ended(e runclient.Exit) error {
+	j.net.cut()
 	j.rec.Stage, j.rec.Code = ended, exitCode(e)
 	return j.state.save(j.plan.Container, j.rec)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/internal/host"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/runclient"
@@ -36,9 +37,17 @@ func (c Container) shell(ctx context.Context, argv []string) (int, error) {
 		return 0, err
 	}
 	defer h.Close()
+	rec, err := state(c.path(handoff.StateDir)).load(plan.Container)
+	if err != nil {
+		return 0, err
+	}
+	env := environ(plan, c.IO.Environ)
+	if rec.Stage == started {
+		env = proxied(env, rec.Proxy)
+	}
 	j := job{Container: c, plan: plan, claim: claim, views: views, watch: watcher{c, log}}
 	spec := wire.RunSpec{
-		Lease: claim.Lease, Argv: argv, Env: environ(plan, c.IO.Environ), Dir: j.shellDir(), Absence: shellAbsence,
+		Lease: claim.Lease, Argv: argv, Env: env, Dir: j.shellDir(), Absence: shellAbsence,
 	}
 	if len(argv) == 0 {
 		if spec.Argv = loginShell[claim.Platform.OS]; spec.Argv == nil {

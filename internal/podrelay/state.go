@@ -12,6 +12,8 @@ import (
 	"github.com/gofrs/flock"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/forward"
+	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
 )
 
@@ -39,6 +41,10 @@ type record struct {
 	Stage stage     `json:"stage"`
 	Lease time.Time `json:"lease"` // when the machine made the lease: a later one knows nothing of the run
 	Code  int       `json:"code,omitempty"`
+	// Proxy is what the command knows of the proxy to the cluster; nil: there is none.
+	Proxy *forward.Proxy `json:"proxy,omitempty"`
+	// Forwards are the ports of the machine that lead here while the run lasts.
+	Forwards []handoff.Forward `json:"forwards,omitempty"`
 }
 
 // state is the folder that the relays share.

@@ -37,7 +37,7 @@ type Job struct {
 	// Starting is called when all is ready for the command, which it may change; an
 	// error stops the job. Ended is called when the command's end is known and
 	// its output written.
-	Starting func(*wire.RunSpec, wire.Lease) error
+	Starting func(context.Context, *wire.RunSpec, wire.Lease) error
 	Ended    func(runclient.Exit) error
 	// Absence is how long the machine goes on without us, and we without it.
 	Absence time.Duration

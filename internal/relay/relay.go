@@ -81,8 +81,8 @@ func (r *relay) do(ctx context.Context) error {
 	renewed := r.keepLease(ctx)
 	defer renewed()
 	if r.job.Starting != nil {
-		if err := r.job.Starting(&r.job.Command, r.lease); err != nil {
-			return err
+		if err := r.job.Starting(ctx, &r.job.Command, r.lease); err != nil {
+			return cause(ctx, err)
 		}
 	}
 	unfollow := r.follow(ctx)
