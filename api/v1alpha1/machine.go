@@ -107,12 +107,20 @@ type MachineStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// Conditions of a machine.
+// Conditions of a machine. All but the first two say what preparing has found.
 const (
-	MachineReady      = "Ready"      // it serves, or can
-	MachineReachable  = "Reachable"  // SSH answered when it was last asked
-	MachineRootLinker = "RootLinker" // absolute paths can be made to exist; else they are rewritten
-	MachineDisk       = "DiskSpace"  // there is room for work
+	MachineReady         = "Ready"         // it serves, or can
+	MachineReachable     = "Reachable"     // SSH answered when it was last asked
+	MachineKeyLogin      = "KeyLogin"      // it is entered with a key of its own
+	MachineRootAccess    = "RootAccess"    // the login becomes root
+	MachinePasswordOff   = "PasswordOff"   // nobody logs in with a password
+	MachineDisk          = "DiskSpace"     // there is room for work
+	MachineClock         = "Clock"         // it is right
+	MachineRootLinker    = "RootLinker"    // absolute paths can be made to exist; else they are rewritten
+	MachineKeepAwake     = "KeepAwake"     // it does not sleep
+	MachineConsoleUser   = "ConsoleUser"   // the login's user is logged in at the screen
+	MachineAquaSession   = "AquaSession"   // what runs has a window server
+	MachineBuildKeychain = "BuildKeychain" // identities to sign with are there and unlocked
 )
 
 // +kubebuilder:object:root=true

@@ -37,6 +37,8 @@ type MachinePool struct {
 // +kubebuilder:validation:XValidation:rule="self.os == oldSelf.os && self.arch == oldSelf.arch",message="os and arch of a pool cannot be changed: make another pool"
 // +kubebuilder:validation:XValidation:rule="!has(self.reuse) || self.reuse.policy != 'Revert' || has(self.provider.qemu)",message="reuse.policy Revert needs a provider that takes snapshots: qemu"
 // +kubebuilder:validation:XValidation:rule="!has(self.provider.orka) || !has(self.provider.orka.vmConfig) || !has(self.image) || self.image == ”",message="image and provider.orka.vmConfig exclude each other"
+// +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.buildKeychain) || self.os == 'darwin'",message="preparation.buildKeychain needs macOS: set os to darwin or leave it out"
+// +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.disablePasswordLogin) || !self.preparation.disablePasswordLogin || self.os != 'windows'",message="preparation.disablePasswordLogin is for macOS and Linux: on Windows turn it off in the image"
 type MachinePoolSpec struct {
 	// The operating system of the machines, in Go's word for it.
 	// +kubebuilder:validation:Enum=darwin;linux;windows
@@ -56,6 +58,9 @@ type MachinePoolSpec struct {
 	// How to log in to a machine the first time. Later logins use keys that Outrigger makes.
 	// +optional
 	Login *LoginSpec `json:"login,omitempty"`
+	// What machines are like before a claim gets one.
+	// +optional
+	Preparation *PreparationSpec `json:"preparation,omitempty"`
 	// How many machines stand idle and prepared, on top of those in use.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10000

@@ -1,7 +1,7 @@
 // Package local is the built-in provider: throwaway machines on this computer
 // that need nothing installed. Each is an SSH server in a process of its own,
 // with a home, a temporary folder and keys of its own, on a port of the
-// loopback interface that only its own key opens.
+// loopback interface that its own key opens, and those of its ~/.ssh/authorized_keys.
 //
 // It isolates nothing. What runs on such a machine runs as the user who made
 // it and can read and change whatever that user can. It is for trying things

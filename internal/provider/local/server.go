@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -51,14 +52,26 @@ func newServer(f *folder, log *slog.Logger) (*server, error) {
 	config := &ssh.ServerConfig{
 		ServerVersion: "SSH-2.0-Outrigger",
 		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			if !bytes.Equal(key.Marshal(), client.Marshal()) {
-				return nil, errStranger
+			if bytes.Equal(key.Marshal(), client.Marshal()) || authorized(f.path("home"), key) {
+				return nil, nil
 			}
-			return nil, nil
+			return nil, errStranger
 		},
 	}
 	config.AddHostKey(host)
 	return &server{f: f, log: log, config: config, conns: map[net.Conn]bool{}}, nil
+}
+
+// authorized looks into ~/.ssh/authorized_keys at each login, as sshd does.
+func authorized(home string, key ssh.PublicKey) bool {
+	rest, err := os.ReadFile(filepath.Join(home, ".ssh", "authorized_keys"))
+	for err == nil && len(rest) > 0 {
+		var known ssh.PublicKey
+		if known, _, _, rest, err = ssh.ParseAuthorizedKey(rest); err == nil && bytes.Equal(known.Marshal(), key.Marshal()) {
+			return true
+		}
+	}
+	return false
 }
 
 // serve accepts connections until ctx ends; then it closes them all. Commands
