@@ -59,17 +59,30 @@ func status(code int, reason metav1.StatusReason, format string, args ...any) er
 // public are the references that MacStadium publishes.
 var public = regexp.MustCompile(`^ghcr\.io/macstadium/orka-images/(ventura|sonoma|sequoia|tahoe)(-[a-z0-9-]+)?(:[\w.-]+)?$`)
 
-// CreateVM stores a VM as Orka's webhooks let it through. The name is chosen here
-// if there is only a prefix.
+// CreateVM stores a VM that AdmitVM lets through.
 func (o *Operator) CreateVM(vm *store.Object, user string) (*store.Object, error) {
-	if _, err := o.cfg.Store.Get(store.Namespaces, "", vm.Namespace); err != nil {
+	if err := o.AdmitVM(vm, user); err != nil {
 		return nil, err
+	}
+	if _, taken := o.cfg.Faults.VM(inject.Taken, vm.Name); taken && user != Stranger {
+		if err := o.squat(vm); err != nil {
+			return nil, err
+		}
+	}
+	return o.cfg.Store.Create(store.VMs, vm)
+}
+
+// AdmitVM is what Orka's webhooks do to a VM that somebody wants: they fill it in, or
+// say why not. The name is chosen here if there is only a prefix.
+func (o *Operator) AdmitVM(vm *store.Object, user string) error {
+	if _, err := o.cfg.Store.Get(store.Namespaces, "", vm.Namespace); err != nil {
+		return err
 	}
 	spec := store.Spec[orkav1.VMSpec](vm)
 	if name := vm.Labels[orkav1.LabelConfig]; name != "" {
 		t, err := o.template(vm.Namespace, name)
 		if err != nil {
-			return nil, denied(store.VMs, "VM config %s not found", name)
+			return denied(store.VMs, "VM config %s not found", name)
 		}
 		spec.Apply(*store.Spec[orkav1.ConfigSpec](t))
 	}
@@ -78,39 +91,34 @@ func (o *Operator) CreateVM(vm *store.Object, user string) (*store.Object, error
 		vm.Name = vm.GenerateName + store.Suffix()
 	}
 	if err := orkav1.VMName(vm.Name); err != nil {
-		return nil, denied(store.VMs, "%s", err)
+		return denied(store.VMs, "%s", err)
 	}
 	if err := orkav1.CheckVM(*spec); err != nil {
-		return nil, denied(store.VMs, "%s", err)
+		return denied(store.VMs, "%s", err)
 	}
 	arch, err := o.archOf(spec.Image)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if spec.NodeName != nil && *spec.NodeName != "" {
 		if _, ok := o.node(*spec.NodeName); !ok {
-			return nil, denied(store.VMs, "node %s not found", *spec.NodeName)
+			return denied(store.VMs, "node %s not found", *spec.NodeName)
 		}
 	}
 	if arch == orkav1.Arm && spec.ISO != nil && *spec.ISO != "" {
-		return nil, denied(store.VMs, "iso is not supported on Apple silicon")
+		return denied(store.VMs, "iso is not supported on Apple silicon")
 	}
 	if arch == orkav1.Arm && spec.GPUPassthrough != nil && *spec.GPUPassthrough {
-		return nil, denied(store.VMs, "gpuPassthrough is not supported on Apple silicon")
+		return denied(store.VMs, "gpuPassthrough is not supported on Apple silicon")
 	}
 	if err := o.quota(vm.Namespace, vm.Name); err != nil {
-		return nil, err
+		return err
 	}
 	vm.Labels = with(vm.Labels, orkav1.LabelArch, arch)
 	vm.Annotations = with(vm.Annotations, orkav1.NoteCreatedBy, user)
 	vm.Finalizers = append(vm.Finalizers, orkav1.Finalizer)
 	vm.Status = &orkav1.VMStatus{Phase: orkav1.Pending}
-	if _, taken := o.cfg.Faults.VM(inject.Taken, vm.Name); taken && user != Stranger {
-		if err := o.squat(vm); err != nil {
-			return nil, err
-		}
-	}
-	return o.cfg.Store.Create(store.VMs, vm)
+	return nil
 }
 
 // Stranger is who has the VMs that fault "taken" makes.

@@ -84,7 +84,7 @@ func New(cfg Config) (*Operator, error) {
 	}
 	cfg.Faults.OnChange(o.wake)
 	for _, k := range []*store.Kind{store.VMs, store.Nodes} {
-		w, _, err := cfg.Store.Watch(k, "", "")
+		w, err := cfg.Store.Watch(k, "", "")
 		if err != nil {
 			end()
 			return nil, err

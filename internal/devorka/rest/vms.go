@@ -206,7 +206,7 @@ func (s *server) deploy(c *call) error {
 
 // await waits until a VM is no longer Pending.
 func (s *server) await(ctx context.Context, made *store.Object) (*store.Object, error) {
-	w, _, err := s.Store.Watch(store.VMs, made.Namespace, made.ResourceVersion)
+	w, err := s.Store.Watch(store.VMs, made.Namespace, made.ResourceVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +236,7 @@ func failed(code int, reason metav1.StatusReason, format string, args ...any) er
 
 // deleteVM answers with an empty body, as clients have met it.
 func (s *server) deleteVM(c *call) error {
-	w, _, err := s.Store.Watch(store.VMs, c.ns, s.Store.Version())
+	w, err := s.Store.Watch(store.VMs, c.ns, s.Store.Version())
 	if err != nil {
 		return err
 	}

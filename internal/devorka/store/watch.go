@@ -33,6 +33,11 @@ var ErrClosed = errors.New("watch closed")
 
 // A Watch hands out changes in their order.
 type Watch struct {
+	// Initial is how many changes it begins with that are what there was, and
+	// Version the number of the last change before those that come after them.
+	Initial int
+	Version string
+
 	s         *Store
 	kind      *Kind
 	namespace string
@@ -45,9 +50,8 @@ type Watch struct {
 
 // Watch watches the objects of a namespace, of all for "". With since "" or "0" it
 // begins with what there is, as Added; else with the first change after it. Changes
-// that are forgotten give an Expired error. It also returns the number of the
-// change that the store was at.
-func (s *Store) Watch(k *Kind, namespace, since string) (*Watch, string, error) {
+// that are forgotten give an Expired error.
+func (s *Store) Watch(k *Kind, namespace, since string) (*Watch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &Watch{s: s, kind: k, namespace: namespace, more: make(chan struct{}, 1)}
@@ -55,13 +59,14 @@ func (s *Store) Watch(k *Kind, namespace, since string) (*Watch, string, error) 
 		for _, o := range s.list(k, namespace) {
 			w.offer(Event{Type: Added, Kind: k, Object: o})
 		}
+		w.Initial = len(w.queue)
 	} else {
 		v, err := strconv.ParseUint(since, 10, 64)
 		if err != nil {
-			return nil, "", apierrors.NewBadRequest("Invalid value: \"" + since + "\": must be a resource version")
+			return nil, apierrors.NewBadRequest("Invalid value: \"" + since + "\": must be a resource version")
 		}
 		if v < s.oldest {
-			return nil, "", apierrors.NewResourceExpired("too old resource version: " + since + " (" + strconv.FormatUint(s.oldest, 10) + ")")
+			return nil, apierrors.NewResourceExpired("too old resource version: " + since + " (" + strconv.FormatUint(s.oldest, 10) + ")")
 		}
 		for _, e := range s.history {
 			if e.version > v {
@@ -70,7 +75,8 @@ func (s *Store) Watch(k *Kind, namespace, since string) (*Watch, string, error) 
 		}
 	}
 	s.watchers[w] = true
-	return w, strconv.FormatUint(s.version, 10), nil
+	w.Version = strconv.FormatUint(s.version, 10)
+	return w, nil
 }
 
 func (w *Watch) offer(e Event) {
