@@ -92,7 +92,7 @@ func TestKeychainEndsWithTheClaim(t *testing.T) {
 
 	m.want.Keychain.Password = machine.NewSecret("for-the-next")
 	report, err := prepare.Renew(t.Context(), m.visit(), own, true)
-	if err != nil || summary(report) != "BuildKeychain True Unlocked\n" {
+	if err != nil || summary(report) != "KeyLogin True Installed\nBuildKeychain True Unlocked\n" {
 		t.Fatalf("renewed: %v\n%s", err, summary(report))
 	}
 	if got := m.Read(keychainFile + ".state/password"); got != "for-the-next" {

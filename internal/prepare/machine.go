@@ -69,24 +69,32 @@ func Machine(ctx context.Context, v Visit) (Ready, error) {
 }
 
 // Renew takes back what a claim must not leave to the next, and, if the machine is to
-// serve again, makes it anew. own is how the machine is entered since it was prepared.
+// serve again, gives it the visit's key in the place of the old one and makes the rest
+// anew. own is how the machine is entered since it was prepared.
 func Renew(ctx context.Context, v Visit, own machine.Endpoint, again bool) (Report, error) {
-	var undone []Step
+	var undone, anew []Step
 	for _, s := range Plan(v.Want.OS) {
-		if s.Undo != nil && (s.Wanted == nil || s.Wanted(v.Want)) {
+		undo := s.Undo != nil && (s.Wanted == nil || s.Wanted(v.Want))
+		if undo {
 			undone = append(undone, s)
 		}
+		if undo || s.Condition == KeyLogin {
+			anew = append(anew, s)
+		}
+	}
+	if !again {
+		anew = nil
 	}
 	var report Report
-	if len(undone) == 0 {
+	if len(undone)+len(anew) == 0 {
 		return report, nil
 	}
 	err := v.with(ctx, own, func(c *reach.Client) error {
-		if err := Undo(ctx, Over(c), undone, v.Want); err != nil || !again {
+		if err := Undo(ctx, Over(c), undone, v.Want); err != nil {
 			return err
 		}
 		var err error
-		report, err = Run(ctx, Over(c), undone, v.Want)
+		report, err = Run(ctx, Over(c), anew, v.Want)
 		return err
 	})
 	return report, err

@@ -44,7 +44,8 @@ func (r *Readier) trip(ctx context.Context) error {
 func (r *Readier) Answers(ctx context.Context, _ machine.Endpoint) error { return r.trip(ctx) }
 
 // Prepare implements pools.Readier.
-func (r *Readier) Prepare(ctx context.Context, m machine.Machine) (pools.Prepared, error) {
+func (r *Readier) Prepare(ctx context.Context, w pools.Work) (pools.Prepared, error) {
+	m := w.Machine
 	c := handoff.Claim{Version: handoff.Version, Owner: m.Owner, Machine: m.Name, Platform: m.Platform, Endpoint: m.Endpoint, Key: "key 0"}
 	return pools.Prepared{Claim: c, Session: "ssh", Conditions: []pools.Finding{{Type: v1alpha1.MachineDisk, OK: true, Reason: "Room"}}}, r.trip(ctx)
 }
@@ -59,7 +60,7 @@ func (r *Readier) Check(ctx context.Context, c handoff.Claim) error {
 }
 
 // Release implements pools.Readier.
-func (r *Readier) Release(ctx context.Context, c handoff.Claim) (handoff.Claim, error) {
+func (r *Readier) Release(ctx context.Context, c handoff.Claim, _ pools.Work, _ bool) (handoff.Claim, error) {
 	r.Releases.Add(1)
 	c.Key += "+"
 	return c, r.trip(ctx)

@@ -49,15 +49,8 @@ func (r *reconciler) login(ctx context.Context, c *v1alpha1.MachineClaim) (*hand
 	if err != nil {
 		return nil, fault.New(fault.Internal, "Secret %s/%s: %w", s.Namespace, s.Name, err)
 	}
-	login.Name, login.Lease = c.Namespace+"/"+c.Name, leaseName(c)
+	login.Name, login.Lease = c.Namespace+"/"+c.Name, pools.LeaseName(c.Name, c.UID)
 	return &login, nil
-}
-
-// leaseName is the claim's lease on the machine: another one for each claim that there ever was.
-func leaseName(c *v1alpha1.MachineClaim) string {
-	id := string(c.UID)[:8]
-	name := c.Name[:min(len(c.Name), 63-1-len(id))]
-	return strings.TrimRight(name, "-.") + "-" + id
 }
 
 // writeSecret makes the Secret with which the Pod's relays reach the machine. It is immutable:

@@ -39,13 +39,25 @@ type Place struct {
 type Readier interface {
 	// Answers returns nil if an SSH server greets there.
 	Answers(ctx context.Context, ep machine.Endpoint) error
-	// Prepare puts the agent and a lease key in place. It may be repeated.
-	Prepare(ctx context.Context, m machine.Machine) (Prepared, error)
+	// Prepare puts the agent and a lease key in place, and what the pool asks for. It may be
+	// repeated. Also with an error it tells what it has found.
+	Prepare(ctx context.Context, w Work) (Prepared, error)
 	// Check tells whether a free machine would serve.
 	Check(ctx context.Context, c handoff.Claim) error
-	// Release ends all leases and runs, and changes the lease key: the machine
-	// is as after Prepare.
-	Release(ctx context.Context, c handoff.Claim) (handoff.Claim, error)
+	// Release ends the lease that c names, and its runs. If the machine is to serve again
+	// it changes the lease key: the machine is as after Prepare. Else it takes
+	// back what must not outlast the claims.
+	Release(ctx context.Context, c handoff.Claim, w Work, again bool) (handoff.Claim, error)
+}
+
+// A Work is a machine that is to be made ready, and what its pool asks of it.
+type Work struct {
+	Machine machine.Machine
+	Pool    *v1alpha1.MachinePool
+	// Lasting is [Place.Lasting]: others may have leases on the machine.
+	Lasting bool
+	// Identities is the Secret that the pool's keychain names, or nil.
+	Identities *corev1.Secret
 }
 
 // Prepared is what preparing found out.

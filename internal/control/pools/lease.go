@@ -8,6 +8,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
@@ -104,7 +105,7 @@ func (k *keeper) release(ctx context.Context, m *v1alpha1.Machine) (next, error)
 	}
 	policy := policyOf(p)
 	if policy == v1alpha1.ReuseClean || place.Lasting {
-		if n, err := k.clean(ctx, m); !n.now || err != nil {
+		if n, err := k.clean(ctx, p, place, m, after.Returns); !n.now || err != nil {
 			return n, err
 		}
 	}
@@ -126,7 +127,7 @@ func (k *keeper) release(ctx context.Context, m *v1alpha1.Machine) (next, error)
 }
 
 // clean ends what the claim has left. A machine that cannot be cleaned is not used again.
-func (k *keeper) clean(ctx context.Context, m *v1alpha1.Machine) (next, error) {
+func (k *keeper) clean(ctx context.Context, p *v1alpha1.MachinePool, place Place, m *v1alpha1.Machine, again bool) (next, error) {
 	login, err := k.login(ctx, m)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return next{}, err
@@ -134,7 +135,11 @@ func (k *keeper) clean(ctx context.Context, m *v1alpha1.Machine) (next, error) {
 	if err == nil {
 		limit, cancel := context.WithTimeout(ctx, k.Times.Call)
 		defer cancel()
-		login, err = k.Readier.Release(limit, login)
+		var w Work
+		if w, err = k.workOn(limit, p, place, m); err == nil {
+			login.Lease = LeaseName(m.Spec.Claim.Name, types.UID(m.Spec.Claim.UID))
+			login, err = k.Readier.Release(limit, login, w, again)
+		}
 	}
 	if ctx.Err() != nil {
 		return next{}, ctx.Err()

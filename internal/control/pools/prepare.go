@@ -23,10 +23,11 @@ const knock = time.Second
 
 // await waits until the machine's SSH server greets.
 func (k *keeper) await(ctx context.Context, m *v1alpha1.Machine) (next, error) {
-	p, made, n, err := k.find(ctx, m)
+	p, w, n, err := k.find(ctx, m)
 	if p == nil {
 		return n, err
 	}
+	made := w.Machine
 	limit, cancel := context.WithTimeout(ctx, k.Times.Call)
 	defer cancel()
 	if err := k.Readier.Answers(limit, made.Endpoint); err != nil {
@@ -46,11 +47,11 @@ func (k *keeper) await(ctx context.Context, m *v1alpha1.Machine) (next, error) {
 
 // find asks the provider for a machine that is to be prepared. Without a pool, the
 // machine is not to be prepared, and next and the error say what then.
-func (k *keeper) find(ctx context.Context, m *v1alpha1.Machine) (*v1alpha1.MachinePool, machine.Machine, next, error) {
+func (k *keeper) find(ctx context.Context, m *v1alpha1.Machine) (*v1alpha1.MachinePool, Work, next, error) {
 	p := k.view.pool(m.Spec.Pool)
 	if p == nil || !p.DeletionTimestamp.IsZero() {
 		n, err := k.enter(ctx, m, v1alpha1.MachineDeleting, "PoolDeleted", "")
-		return nil, machine.Machine{}, n, err
+		return nil, Work{}, n, err
 	}
 	late := time.Now().After(bootDeadline(p, m))
 	place, err := k.place(ctx, p)
@@ -63,13 +64,13 @@ func (k *keeper) find(ctx context.Context, m *v1alpha1.Machine) (*v1alpha1.Machi
 	switch {
 	case fault.Is(err, fault.UnknownMachine), err != nil && late:
 		n, e := k.fail(ctx, m, string(fault.Of(err)), err.Error())
-		return nil, made, n, e
+		return nil, Work{}, n, e
 	case err != nil:
 		k.Log.Debug("provider asked", "machine", m.Name, "error", err)
-		return nil, made, next{after: jitter(k.Times.Backoff)}, nil
+		return nil, Work{}, next{after: jitter(k.Times.Backoff)}, nil
 	case made.State == machine.Failed || made.State == machine.Stopped:
 		n, e := k.fail(ctx, m, string(fault.MachineLost), fmt.Sprintf("the provider says that it is %s", made.State))
-		return nil, made, n, e
+		return nil, Work{}, n, e
 	}
 	if place.Adopt != nil {
 		made.Endpoint = place.Adopt(made.Endpoint)
@@ -77,23 +78,39 @@ func (k *keeper) find(ctx context.Context, m *v1alpha1.Machine) (*v1alpha1.Machi
 	if len(made.Endpoint.HostKeys) == 0 {
 		made.Endpoint.HostKeys = m.Status.HostKeys
 	}
-	return p, made, next{}, nil
+	w, err := k.work(ctx, p, place, made)
+	if err != nil && !fault.Is(err, fault.Config) {
+		return nil, Work{}, next{}, err // the API server's
+	}
+	if err != nil {
+		if late {
+			n, e := k.fail(ctx, m, string(fault.Of(err)), err.Error())
+			return nil, Work{}, n, e
+		}
+		// A Secret that is to be made: its absence is told, and looked at again.
+		return nil, Work{}, next{after: jitter(k.Times.Backoff)}, k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
+			notReady(m, st, string(fault.Of(err)), err.Error())
+		})
+	}
+	return p, w, next{}, nil
 }
 
 // prepare makes the machine ready for claims. Until the phase is written it may
 // be done again: preparing twice is preparing once.
 func (k *keeper) prepare(ctx context.Context, m *v1alpha1.Machine) (next, error) {
-	p, made, n, err := k.find(ctx, m)
+	p, w, n, err := k.find(ctx, m)
 	if p == nil {
 		return n, err
 	}
 	limit, cancel := context.WithDeadline(ctx, bootDeadline(p, m))
 	defer cancel()
-	done, err := k.Readier.Prepare(limit, made)
+	done, err := k.Readier.Prepare(limit, w)
 	if ctx.Err() != nil {
 		return next{}, ctx.Err()
 	}
 	if err != nil {
+		m = m.DeepCopy() // what was found is written with what becomes of the machine
+		found(m, &m.Status, done.Conditions)
 		if fault.Lookup(fault.Of(err)).Retry && limit.Err() == nil {
 			k.Log.Info("preparing is tried again", "machine", m.Name, "error", err)
 			return next{after: jitter(k.Times.Backoff)}, k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
@@ -115,9 +132,7 @@ func (k *keeper) prepare(ctx context.Context, m *v1alpha1.Machine) (next, error)
 		if first {
 			st.PreparedAt = &now
 		}
-		for _, f := range done.Conditions {
-			condition(m, st, f.Type, f.OK, f.Reason, f.Message)
-		}
+		found(m, st, done.Conditions)
 		condition(m, st, v1alpha1.MachineReady, true, "Prepared", "")
 	})
 	if err != nil {
@@ -130,6 +145,13 @@ func (k *keeper) prepare(ctx context.Context, m *v1alpha1.Machine) (next, error)
 	}
 	k.event(p, normal, "MachineReady", fmt.Sprintf("Machine %s is ready after %s", m.Name, took.Round(100*time.Millisecond)))
 	return next{now: true}, nil
+}
+
+// found puts what preparing has found into conditions.
+func found(m *v1alpha1.Machine, st *v1alpha1.MachineStatus, all []Finding) {
+	for _, f := range all {
+		condition(m, st, f.Type, f.OK, f.Reason, f.Message)
+	}
 }
 
 // LoginSecret is the name of the Secret in the controller's namespace with which a machine is

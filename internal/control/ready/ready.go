@@ -1,0 +1,166 @@
+// Package ready makes the machines of pools ready over SSH: it carries out for
+// package pools what package prepare plans, and looks after the lease key, which
+// is another one for each claim.
+package ready
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"log/slog"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"outrigger.dev/outrigger/internal/control/pools"
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/handoff"
+	"outrigger.dev/outrigger/internal/host"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/prepare"
+	"outrigger.dev/outrigger/internal/reach"
+	"outrigger.dev/outrigger/internal/reach/deliver"
+	"outrigger.dev/outrigger/internal/wire"
+)
+
+// A Readier makes machines ready. It keeps no connection between two calls.
+type Readier struct {
+	agents deliver.Source
+	reach  reach.Options
+	log    *slog.Logger
+}
+
+var _ pools.Readier = (*Readier)(nil)
+
+// New returns a Readier that gives these agents to machines.
+func New(agents deliver.Source, options reach.Options, log *slog.Logger) *Readier {
+	if options.Log == nil {
+		options.Log = log
+	}
+	return &Readier{agents: agents, reach: options, log: log}
+}
+
+// Answers implements [pools.Readier]. Who refuses the login, or shows another host
+// key, answers: that is told when the machine is prepared.
+func (r *Readier) Answers(ctx context.Context, ep machine.Endpoint) error {
+	c, err := reach.Dial(ctx, ep, r.reach)
+	if err != nil {
+		if fault.Is(err, fault.AuthRefused) || fault.Is(err, fault.HostKey) {
+			return nil
+		}
+		return err
+	}
+	return c.Close()
+}
+
+// Prepare implements [pools.Readier].
+func (r *Readier) Prepare(ctx context.Context, w pools.Work) (pools.Prepared, error) {
+	m := w.Machine
+	key, public, err := newKey()
+	if err != nil {
+		return pools.Prepared{}, err
+	}
+	v, err := r.visit(w, public)
+	if err != nil {
+		return pools.Prepared{}, err
+	}
+	v.Key = key
+	got, err := prepare.Machine(ctx, v)
+	out := pools.Prepared{Session: got.Session, Conditions: findings(got.Report)}
+	if err == nil {
+		err = got.Err()
+	}
+	if err != nil {
+		return out, err
+	}
+	ep := m.Endpoint
+	ep.Auth = machine.Auth{}
+	if len(ep.HostKeys) > 0 {
+		ep.KnownHosts = nil
+	}
+	ep.Root = got.Agent.Root
+	out.Claim = handoff.Claim{
+		Version: handoff.Version, Owner: m.Owner, Machine: m.Name, Platform: got.Agent.Platform, Endpoint: ep, Key: key.Reveal(),
+	}
+	return out, nil
+}
+
+// Check implements [pools.Readier]: the machine lets us in and its agent answers.
+func (r *Readier) Check(ctx context.Context, c handoff.Claim) error {
+	h, err := r.open(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	var info wire.Info
+	return h.Call(ctx, wire.MethodInfo, wire.InfoRequest{}, &info)
+}
+
+// Release implements [pools.Readier].
+func (r *Readier) Release(ctx context.Context, c handoff.Claim, w pools.Work, again bool) (handoff.Claim, error) {
+	if err := r.end(ctx, c, w.Lasting); err != nil {
+		return c, err
+	}
+	key, public, err := newKey()
+	if err != nil {
+		return c, err
+	}
+	v, err := r.visit(w, public)
+	if err != nil {
+		return c, err
+	}
+	v.Key = key
+	report, err := prepare.Renew(ctx, v, c.Reach(), again)
+	if err == nil {
+		err = report.Err()
+	}
+	if err != nil || !again {
+		return c, err
+	}
+	c.Key, c.Lease = key.Reveal(), ""
+	return c, nil
+}
+
+// end ends the claim's lease and its runs; on a machine that nobody else uses, every lease.
+func (r *Readier) end(ctx context.Context, c handoff.Claim, lasting bool) error {
+	h, err := r.open(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	var list wire.LeaseList
+	if err := h.Call(ctx, wire.MethodLeaseList, nil, &list); err != nil {
+		return err
+	}
+	for _, l := range list.Leases {
+		if lasting && l.Name != c.Lease {
+			continue
+		}
+		if err := h.Call(ctx, wire.MethodLeaseRelease, wire.LeaseRelease{Name: l.Name}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Readier) open(ctx context.Context, c handoff.Claim) (*host.Host, error) {
+	return host.Dial(ctx, host.Config{Endpoint: c.Reach(), Agents: r.agents, Reach: r.reach, Log: r.log.With("machine", c.Machine)})
+}
+
+// newKey makes the key of one lease.
+func newKey() (private machine.Secret, public string, err error) {
+	pub, raw, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return private, "", fault.New(fault.Internal, "lease key: %w", err)
+	}
+	block, err := ssh.MarshalPrivateKey(raw, "")
+	if err != nil {
+		return private, "", fault.New(fault.Internal, "lease key: %w", err)
+	}
+	line, err := ssh.NewPublicKey(pub)
+	if err != nil {
+		return private, "", fault.New(fault.Internal, "lease key: %w", err)
+	}
+	return machine.NewSecret(string(pem.EncodeToMemory(block))), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(line))), nil
+}

@@ -1,0 +1,90 @@
+package ready
+
+import (
+	"crypto/rand"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/control/pools"
+	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/prepare"
+)
+
+// What a pool wants that does not say so; the API server writes the same into a preparation.
+const defaultMinFree = 2 << 30
+
+func defaultRootFolders() []string { return []string{"workspace", "tekton"} }
+
+// visit puts what the pool asks for into the words of package prepare.
+func (r *Readier) visit(w pools.Work, public string) (prepare.Visit, error) {
+	p := w.Pool.Spec.Preparation
+	if p == nil {
+		p = &v1alpha1.PreparationSpec{}
+	}
+	want := prepare.Want{
+		OS: w.Pool.Spec.OS, Machine: w.Machine.Name, Key: public, Password: w.Machine.Endpoint.Auth.Password,
+		PasswordOff: p.DisablePasswordLogin, Linked: p.RootFolders, MinFree: defaultMinFree,
+		Skip: steps(p.Skip), Require: steps(p.Require),
+	}
+	if p.RootFolders == nil {
+		want.Linked = defaultRootFolders()
+	}
+	if p.MinFreeDisk != nil {
+		want.MinFree = p.MinFreeDisk.Value()
+	}
+	if p.BuildKeychain != nil {
+		ids, err := identities(w.Identities)
+		if err != nil {
+			return prepare.Visit{}, err
+		}
+		want.Keychain = &prepare.Keychain{Password: machine.NewSecret(rand.Text()), Identities: ids}
+	}
+	return prepare.Visit{Endpoint: w.Machine.Endpoint, Want: want, Agents: r.agents, Reach: r.reach}, nil
+}
+
+func steps(of []v1alpha1.OptionalStep) []prepare.Condition {
+	var all []prepare.Condition
+	for _, s := range of {
+		all = append(all, prepare.Condition(s))
+	}
+	return all
+}
+
+// identities reads the Secret of a keychain.
+func identities(s *corev1.Secret) ([]prepare.Identity, error) {
+	if s == nil {
+		return nil, fault.New(fault.Internal, "keychain: its Secret was not read")
+	}
+	const suffix = ".p12"
+	var all []prepare.Identity
+	for key, content := range s.Data {
+		name, ok := strings.CutSuffix(key, suffix)
+		if !ok {
+			continue
+		}
+		password, own := s.Data[name+".password"]
+		if !own {
+			password = s.Data["password"]
+		}
+		all = append(all, prepare.Identity{Name: key, PKCS12: content, Password: machine.NewSecret(strings.TrimRight(string(password), "\r\n"))})
+	}
+	if len(all) == 0 {
+		return nil, fault.New(fault.Config, "Secret %s/%s: holds no identity", s.Namespace, s.Name).
+			WithRemedy("Give it keys that end with .p12, and their passwords as NAME.password or password.")
+	}
+	slices.SortFunc(all, func(a, b prepare.Identity) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// findings puts a report into the words of package pools.
+func findings(r prepare.Report) []pools.Finding {
+	var all []pools.Finding
+	for _, f := range r.Findings {
+		all = append(all, pools.Finding{Type: string(f.Condition), OK: f.OK, Reason: f.Reason, Message: f.Message})
+	}
+	return all
+}
