@@ -36,6 +36,7 @@ type attempt struct {
 	ours    bool      // there is a VM, and it is ours
 
 	pending time.Time // since when the VM is Pending and has no node; zero: it is not
+	running time.Time // since when it runs
 	room    room
 	looked  time.Time // when the nodes were asked
 }
@@ -114,8 +115,8 @@ func (a *attempt) settlePost() {
 func (a *attempt) resolve(err error, seen bool) {
 	code := orkaapi.Code(err)
 	answered := err == nil || code > 0 && code != http.StatusBadGateway && code != http.StatusGatewayTimeout
-	if code > 0 && answered && err != nil {
-		_ = os.Remove(a.file) // left there it says less than it could, nothing wrong
+	if denied(code) && !a.ours {
+		_ = os.Remove(a.file) // if it stays, a name that is taken is only noticed later
 	}
 	until := time.Time{}
 	if !answered && (!seen || a.sent > 1) {
@@ -124,6 +125,12 @@ func (a *attempt) resolve(err error, seen bool) {
 	if err := a.p.change(a.order.Name, func(r *record) { r.Unsure = until }); err != nil {
 		a.p.log.Warn("record", "machine", a.spec.Name, "error", err)
 	}
+}
+
+// denied tells whether a request made nothing: the server said no to it, and not because
+// something took too long.
+func denied(code int) bool {
+	return code/100 == 4 && code != http.StatusRequestTimeout && code != http.StatusTooManyRequests
 }
 
 // awaitRunning waits until the VM runs and has an address.
@@ -180,6 +187,9 @@ func (a *attempt) step(ctx context.Context) (done bool, err error) {
 	case broken:
 		return false, a.broken(ctx, s.vm)
 	case full:
+		if a.room.some {
+			a.room.words = "Orka gives its VM no node, though the nodes seem to have room"
+		}
 		return false, a.full(a.room.words)
 	case late:
 		return false, fault.New(fault.BootTimeout, "%s: machine %s: VM %s does not run after %s: it is %s on node %s",
@@ -196,7 +206,15 @@ func (a *attempt) step(ctx context.Context) (done bool, err error) {
 // scene gathers what judge wants to know.
 func (a *attempt) scene(ctx context.Context, vm orkaapi.VM) scene {
 	now := time.Now()
+	if vm.Phase != orkaapi.Running {
+		a.running = time.Time{}
+	} else if a.running.IsZero() {
+		a.running = now
+	}
 	sc := scene{vm: vm, waited: now.Sub(a.start), ended: a.ended}
+	if !a.running.IsZero() {
+		sc.running = now.Sub(a.running)
+	}
 	if vm.Phase == orkaapi.Running || vm.Phase == orkaapi.Failed || vm.Node != "" {
 		a.pending = time.Time{}
 		return sc
@@ -206,7 +224,7 @@ func (a *attempt) scene(ctx context.Context, vm orkaapi.VM) scene {
 	}
 	sc.pending = now.Sub(a.pending)
 	if sc.pending >= min(a.p.cfg.CapacityWait, 2*time.Second) && now.Sub(a.looked) >= min(a.p.cfg.CapacityWait, nodesEvery) {
-		a.room, a.looked = a.p.roomNow(ctx, a.order), now
+		a.room, a.looked = a.p.roomNow(ctx, a.d, a.order), now
 	}
 	sc.room = a.room
 	return sc
@@ -229,7 +247,7 @@ func (a *attempt) overAtServer() bool {
 
 // outOfTime is the fault of a deploy whose time at the server was over.
 func (a *attempt) outOfTime(ctx context.Context, err error) error {
-	r := a.p.roomNow(ctx, a.order)
+	r := a.p.roomNow(ctx, a.d, a.order)
 	if r.some {
 		return fault.New(fault.BootTimeout, "%s: machine %s: Orka did not start its VM within %d minutes: %w", a.p.name, a.spec.Name, a.order.Minutes, err)
 	}
@@ -248,7 +266,7 @@ func (a *attempt) answered(ctx context.Context, err error) error {
 		return nil
 	case getErr != nil && !orkaapi.IsNotFound(getErr):
 		return a.p.api.Fault("machine "+string(a.spec.Name), getErr)
-	case there && !a.p.posted(a.order.Name) && !a.ours && !isNoted(vm, a.spec):
+	case there && denied(code) && !a.ours && !a.p.posted(a.order.Name) && !isNoted(vm, a.spec):
 		return a.foreign(vm)
 	case there:
 		a.ours = true
@@ -264,7 +282,7 @@ func (a *attempt) answered(ctx context.Context, err error) error {
 			return fault.New(fault.NameTaken, "%s: machine %s: VM %s: %w", a.p.name, a.spec.Name, a.order.Name, err)
 		}
 	case orkaapi.Passing(err):
-		if r := a.p.roomNow(ctx, a.order); code > 0 && r.known && !r.some {
+		if r := a.p.roomNow(ctx, a.d, a.order); code > 0 && r.known && !r.some {
 			return a.full(fmt.Sprintf("%s (%v)", r.words, err))
 		}
 	default:

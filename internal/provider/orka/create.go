@@ -164,7 +164,7 @@ func (a *attempt) mistake(ctx context.Context, code int, err error) error {
 		if unknown := a.p.imageUnknown(ctx, a.order, code, err); unknown != nil {
 			return unknown
 		}
-		if r := a.p.roomNow(ctx, a.order); code != 403 && r.known && !r.some {
+		if r := a.p.roomNow(ctx, a.d, a.order); code != 403 && r.known && !r.some {
 			return a.full(fmt.Sprintf("%s (%v)", r.words, err))
 		}
 	}
@@ -183,10 +183,14 @@ func (p *Provider) imageUnknown(ctx context.Context, order orkaapi.Deploy, code 
 }
 
 // roomNow asks the nodes what they have left. A token that may not ask learns nothing.
-func (p *Provider) roomNow(ctx context.Context, order orkaapi.Deploy) room {
+func (p *Provider) roomNow(ctx context.Context, d door, order orkaapi.Deploy) room {
 	limit, cancel := context.WithTimeout(ctx, askNodes)
 	defer cancel()
 	nodes, err := p.api.Nodes(limit, p.cfg.Namespace)
+	var vms []orkaapi.VM
+	if err == nil {
+		vms, err = d.List(limit)
+	}
 	if err != nil {
 		p.log.Debug("nodes", "provider", p.name, "error", err)
 		return room{}
@@ -195,5 +199,5 @@ func (p *Provider) roomNow(ctx context.Context, order orkaapi.Deploy) room {
 	if order.TagRequired {
 		tag = order.Tag
 	}
-	return roomFor(nodes, p.cfg.Namespace, order.CPU, order.Node, tag)
+	return roomFor(nodes, vms, p.cfg.Namespace, need{order.CPU, order.Node, tag, p.cfg.Arch == "arm64"})
 }

@@ -14,6 +14,7 @@ type scene struct {
 	vm      orkaapi.VM
 	waited  time.Duration // since the order
 	pending time.Duration // since it was first seen Pending without a node
+	running time.Duration // since it was first seen Running
 	ended   bool          // the server waits for it no longer
 	room    room
 }
@@ -30,9 +31,13 @@ const (
 	addressless         // it runs, and Orka does not say where
 )
 
+// patient is how many times as long as CapacityWait a VM may wait for a node while the
+// nodes seem to have room. With the defaults that is five minutes: Orka may not say which node a VM
+// has while its image, new to the node, is fetched for four.
+const patient = 10
+
 // judge decides. A VM that has a node is being started, which takes minutes where its image
-// is new to the node; one that has none waits for room, unless the nodes show some:
-// then perhaps nobody has told us its node.
+// is new to the node; one that has none waits for room.
 func judge(s scene, reachable bool, c Config) verdict {
 	over := s.waited >= c.DeployTimeout
 	switch s.vm.Phase {
@@ -42,14 +47,14 @@ func judge(s scene, reachable bool, c Config) verdict {
 		if reachable {
 			return up
 		}
-		if over {
+		if s.running >= c.BootTimeout {
 			return addressless
 		}
 		return wait
 	}
 	unplaced := s.vm.Node == ""
 	switch {
-	case unplaced && s.pending >= c.CapacityWait && s.room.known && !s.room.some:
+	case unplaced && s.pending >= c.CapacityWait && s.room.known && !s.room.some, unplaced && s.pending >= patient*c.CapacityWait:
 		return full
 	case (over || s.ended) && unplaced:
 		return full
@@ -69,24 +74,40 @@ type room struct {
 // defaultCPU is what a VM has if nobody says (Orka's documentation).
 const defaultCPU = 3
 
-// roomFor looks whether any node has room for what is asked for.
-func roomFor(nodes []orkaapi.Node, namespace string, cpu int, node, tag string) room {
+// maxOnArm is how many VMs an Apple-silicon host runs at a time, whatever is free of it:
+// Apple's licence says so, and Orka keeps to it (Orka's documentation).
+const maxOnArm = 2
+
+// A need is what a VM wants of a node.
+type need struct {
+	cpu       int
+	node, tag string // "": any
+	arm       bool
+}
+
+// roomFor looks whether any node has room for what is needed, beside the VMs that are there.
+func roomFor(nodes []orkaapi.Node, vms []orkaapi.VM, namespace string, n need) room {
+	cpu, node, tag := n.cpu, n.node, n.tag
 	if cpu == 0 {
 		cpu = defaultCPU
+	}
+	on := map[string]int{}
+	for _, vm := range vms {
+		on[vm.Node]++
 	}
 	r := room{known: true}
 	fit := 0
 	var away []string
-	for _, n := range nodes {
+	for _, host := range nodes {
 		switch {
-		case node != "" && n.Name != node, tag != "" && !slices.Contains(n.Tags, tag):
+		case node != "" && host.Name != node, tag != "" && !slices.Contains(host.Tags, tag):
 			continue
-		case !n.Ready:
-			away = append(away, n.Name)
+		case !host.Ready:
+			away = append(away, host.Name)
 			continue
 		}
 		fit++
-		r.some = r.some || n.CPU >= cpu
+		r.some = r.some || host.CPU >= cpu && (!n.arm || on[host.Name] < maxOnArm)
 	}
 	what := "nodes"
 	if node != "" {
@@ -105,7 +126,7 @@ func roomFor(nodes []orkaapi.Node, namespace string, cpu int, node, tag string) 
 	case fit == 0:
 		r.words = fmt.Sprintf("namespace %s has no %s", namespace, what)
 	default:
-		r.words = fmt.Sprintf("none of %d %s of namespace %s has %d free CPUs", fit, what, namespace, cpu)
+		r.words = fmt.Sprintf("none of %d %s of namespace %s has room for a VM of %d CPUs", fit, what, namespace, cpu)
 	}
 	return r
 }

@@ -4,6 +4,8 @@ package orka_test
 
 import (
 	"context"
+	"encoding/json"
+	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -103,3 +105,5 @@ func vms(s *devorka.Server) (names []string) {
 func spec(name machine.Name) machine.Spec {
 	return machine.Spec{Name: name, Owner: "tester", Expires: time.Now().Add(time.Hour).UTC().Truncate(time.Second)}
 }
+
+func jsonDecode(r io.Reader, out any) error { return json.NewDecoder(r).Decode(out) }

@@ -43,7 +43,7 @@ var Doubts = []Doubt{
 	{"", "same as the list's", "the fields of one VM and of one image: as in the lists"},
 	{"", "absent means 22", "the SSH port of a VM in bridge mode: its own 22 unless another is said"},
 	{"", "no label", "whether a REST deploy can set a label: none is documented, so a VM's name carries the mark of its owner"},
-	{"", "2", "how many VMs an Apple-silicon host really runs at a time: not counted here, Orka decides"},
+	{"", "2 VMs of this namespace", "whether an Apple-silicon host counts VMs of other namespaces and kinds towards its two: only those that are listed are counted here, Orka decides"},
 }
 
 func defaultFields() Fields {
