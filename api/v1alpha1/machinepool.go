@@ -36,7 +36,7 @@ type MachinePool struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.warm) || self.warm <= self.max",message="warm is more than max: lower warm or raise max"
 // +kubebuilder:validation:XValidation:rule="self.os == oldSelf.os && self.arch == oldSelf.arch",message="os and arch of a pool cannot be changed: make another pool"
 // +kubebuilder:validation:XValidation:rule="!has(self.reuse) || self.reuse.policy != 'Revert' || has(self.provider.qemu)",message="reuse.policy Revert needs a provider that takes snapshots: qemu"
-// +kubebuilder:validation:XValidation:rule="!has(self.provider.orka) || !has(self.provider.orka.vmConfig) || !has(self.image) || self.image == ”",message="image and provider.orka.vmConfig exclude each other"
+// +kubebuilder:validation:XValidation:rule="!has(self.provider.orka) || !has(self.provider.orka.vmConfig) || !has(self.image) || size(self.image) == 0",message="image and provider.orka.vmConfig exclude each other"
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.buildKeychain) || self.os == 'darwin'",message="preparation.buildKeychain needs macOS: set os to darwin or leave it out"
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.disablePasswordLogin) || !self.preparation.disablePasswordLogin || self.os != 'windows'",message="preparation.disablePasswordLogin is for macOS and Linux: on Windows turn it off in the image"
 type MachinePoolSpec struct {

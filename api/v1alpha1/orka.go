@@ -5,7 +5,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // An OrkaProvider says which MacStadium Orka machines come from, and what its VMs are like. What is
 // not set is left to Orka.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.tagRequired) || !self.tagRequired || (has(self.tag) && self.tag != ”)",message="tagRequired without a tag: name the tag of the nodes"
+// +kubebuilder:validation:XValidation:rule="!has(self.tagRequired) || !self.tagRequired || (has(self.tag) && size(self.tag) > 0)",message="tagRequired without a tag: name the tag of the nodes"
 // +kubebuilder:validation:XValidation:rule="!(has(self.gpuPassthrough) && self.gpuPassthrough && has(self.vncConsole) && self.vncConsole)",message="gpuPassthrough and vncConsole exclude each other"
 type OrkaProvider struct {
 	// The URL of the cluster, http://10.221.188.20 or https://COMPANY.orka.app, without a path.
