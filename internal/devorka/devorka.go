@@ -75,6 +75,7 @@ type Config struct {
 func (c Config) defaults() Config {
 	set(&c.Listen, "127.0.0.1:0")
 	set(&c.Hosts, 1)
+	c.Hosts = max(c.Hosts, 0)
 	set(&c.HostCPUs, 8)
 	set(&c.HostMemoryGiB, 32)
 	set(&c.Speed, 1)
@@ -84,7 +85,7 @@ func (c Config) defaults() Config {
 	if c.Machines == nil {
 		c.Machines = func(dir string, log *slog.Logger) (machines.Place, error) { return machines.NewLocal(dir, log) }
 	}
-	if c.Images == nil {
+	if len(c.Images) == 0 {
 		c.Images = []string{"sonoma-90gb-orka3-arm", "sequoia-90gb-orka3-arm"}
 	}
 	if c.Log == nil {
