@@ -19,7 +19,7 @@ MODULE  := outrigger.dev/outrigger
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: go
 go:
@@ -69,6 +69,34 @@ TEST_PACKAGES := gcc libc6-dev make git procps openssh-client openssh-server sud
 test: go ## all tests that need no cluster
 	@tools/need $(TEST_PACKAGES)
 	@go run ./tools/testsum $(if $(CI),-strict tools/testsum/skips.txt) -- go test -json -race -timeout 20m $(or $(PKG),./...)
+
+# The test bed: a real Kubernetes with a real Tekton on this computer (docs/howto/test-bed.md).
+BED_PACKAGES := containerd runc containernetworking-plugins nftables iptables conntrack socat iproute2 util-linux mmdebstrap openssh-server
+
+.PHONY: bed
+bed: go
+	@tools/need $(BED_PACKAGES)
+	@CGO_ENABLED=0 go build -buildvcs=false -o bin/bed ./test/bed
+
+.PHONY: cluster-up
+cluster-up: bed ## the test bed: Kubernetes, Tekton, machines (builds them the first time, 10 minutes)
+	@bin/bed up hosts
+
+.PHONY: cluster-install
+cluster-install: bed images ## Outrigger as it is now into the test bed, and a pool of its machines
+	@bin/bed up install hosts
+
+.PHONY: cluster-status
+cluster-status: bed ## what of the test bed is up
+	@bin/bed status
+
+.PHONY: cluster-down
+cluster-down: bed ## stop the test bed; what it knows is kept
+	@bin/bed down
+
+.PHONY: cluster-wipe
+cluster-wipe: bed ## stop the test bed and forget it; what was built is kept
+	@bin/bed wipe
 
 .PHONY: vet
 vet: go ## go vet for every platform
