@@ -43,6 +43,25 @@ providers:
     local:
   big:
     qemu: {cpus: 4, memoryMiB: 8192, bootTimeout: 90s}
+  orka:
+    orka:
+      endpoint: http://10.221.188.20
+      tokenCommand: [orka3, user, get-token]
+      namespace: orka-ci
+      door: rest
+      image: ghcr.io/macstadium/orka-images/sonoma:latest
+      cpus: 4
+      memoryMiB: 8192
+      tag: fast
+      tagRequired: true
+      reservedPorts: ["9000:80", "9001:81/udp"]
+      netBoost: false
+      metadata: {team: ios}
+      addresses: {"10.221.189.13": mac.example.com}
+      network: nat
+      identity: require
+      deployTimeout: 20m
+      fields: {metadata: metadata}
 run:
   exclude: [node_modules/, "*.o"]
   env: {CI: "true"}
@@ -68,6 +87,12 @@ run:
 		{"a jump host without an address", "providers:\n  x:\n    ssh:\n      hosts:\n        - address: a\n          jump:\n            - user: u\n", `c.yaml:7:15: has no address`},
 		{"a name that is no name", "providers:\n  My Mac:\n    local: {}\n", `c.yaml:2:3: provider name "My Mac": want at most 63 of a-z, 0-9 and "-", starting and ending with a letter or digit`},
 		{"what the provider itself refuses", "providers:\n  x:\n    qemu: {cpus: 1000}\n", `c.yaml:3:5: qemu: cpus: 1000 is not in 1 to 255`},
+		{"an Orka without anything", "providers:\n  x:\n    orka: {}\n", `c.yaml: 2 mistakes
+c.yaml:3:5: orka: endpoint "": want the URL of an Orka cluster
+c.yaml:3:5: has no token: want one of tokenFile, tokenEnv, tokenCommand`},
+		{"two tokens", "providers:\n  x:\n    orka: {endpoint: 'http://o', tokenEnv: A, tokenFile: b}\n", `c.yaml:3:5: has 2 tokens: want at most one of tokenFile, tokenEnv, tokenCommand`},
+		{"an Orka door that is none", "providers:\n  x:\n    orka: {endpoint: 'http://o', tokenEnv: A, door: side}\n", `c.yaml:3:5: orka: door: "side" is none of auto, kubernetes, rest`},
+		{"a name that is not in doubt", "providers:\n  x:\n    orka: {endpoint: 'http://o', tokenEnv: A, fields: {cpu: cores}}\n", `c.yaml:3:5: orka: fields: "cpu" is no name that is in doubt`},
 		{"a variable that is none", "run:\n  env:\n    A=B: c\n", `c.yaml:3:5: "A=B" cannot be the name of a variable`},
 		{"a path that is not absolute", "run:\n  at: work\n", `c.yaml:2:3: "work": want an absolute path with forward slashes, such as /workspace`},
 		{"all at once", "dfault: x\nrun:\n  timeout: 5\n  exclude: a\n", `c.yaml: 3 mistakes

@@ -74,7 +74,11 @@ func New(o Options) (*Client, error) {
 // ParseEndpoint returns the endpoint without what people copy along with it.
 func ParseEndpoint(s string) (string, error) {
 	u, err := url.Parse(strings.TrimSpace(s))
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" {
+	if err == nil && (u.User != nil || u.RawQuery != "") {
+		return "", fault.New(fault.Config, "orka: endpoint on %s: holds a password or a query, which have no place in it", u.Host).
+			WithRemedy("Write it as http://10.221.188.20; the token is given as tokenFile, tokenEnv or tokenCommand.")
+	}
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return "", fault.New(fault.Config, "orka: endpoint %q: want the URL of an Orka cluster", s).
 			WithRemedy("Write it as http://10.221.188.20 or https://COMPANY.orka.app, without a path.")
 	}
