@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"path/filepath"
 	"strings"
 )
@@ -36,18 +38,20 @@ kind: ConfigMap
 metadata: {name: coredns, namespace: kube-system}
 data:
   Corefile: |
-    .:53 {
+    cluster.local:53 in-addr.arpa:53 {
         errors
         health
         ready
         kubernetes cluster.local in-addr.arpa {
             pods insecure
-            fallthrough
         }
+        cache 5
+    }
+    .:53 {
+        errors
         template IN ANY . {
             rcode NXDOMAIN
         }
-        cache 5
     }
 ---
 apiVersion: apps/v1
@@ -57,7 +61,7 @@ spec:
   replicas: 1
   selector: {matchLabels: {k8s-app: kube-dns}}
   template:
-    metadata: {labels: {k8s-app: kube-dns}}
+    metadata: {labels: {k8s-app: kube-dns}, annotations: {made-from: "SUM"}}
     spec:
       serviceAccountName: coredns
       dnsPolicy: Default
@@ -83,7 +87,8 @@ spec:
 `
 
 func (b *bed) dnsUp(ctx context.Context) error {
-	return b.apply(ctx, strings.NewReplacer("IMAGE", b.dnsImage(), "ADDRESS", dnsIP).Replace(dnsManifest))
+	sum := fmt.Sprintf("%.6x", sha256.Sum256([]byte(dnsManifest))) // another configuration is another Pod
+	return b.apply(ctx, strings.NewReplacer("IMAGE", b.dnsImage(), "ADDRESS", dnsIP, "SUM", sum).Replace(dnsManifest))
 }
 
 func (b *bed) dnsReady(ctx context.Context) error {

@@ -5,7 +5,6 @@ package main
 import (
 	"archive/tar"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,7 +81,7 @@ func (b *bed) loadArchive(ctx context.Context, file, name string) (tag string, e
 		}
 		return "", err
 	}
-	tag = digest[:12] // the index names what is in the image
+	tag = digest[:min(12, len(digest))]
 	have, err := b.ctr(ctx, "images", "ls", "-q", "name=="+name+":"+tag)
 	if err != nil || strings.TrimSpace(have) != "" {
 		return tag, err
@@ -115,6 +114,7 @@ func archiveName(file string) (name, digest string, err error) {
 		}
 		var index struct {
 			Manifests []struct {
+				Digest      string            `json:"digest"`
 				Annotations map[string]string `json:"annotations"`
 			} `json:"manifests"`
 		}
@@ -124,6 +124,6 @@ func archiveName(file string) (name, digest string, err error) {
 		if len(index.Manifests) != 1 || index.Manifests[0].Annotations["io.containerd.image.name"] == "" {
 			return "", "", fmt.Errorf("%s: want one image with a name in it, found %s", file, data)
 		}
-		return index.Manifests[0].Annotations["io.containerd.image.name"], fmt.Sprintf("%x", sha256.Sum256(data)), nil
+		return index.Manifests[0].Annotations["io.containerd.image.name"], strings.TrimPrefix(index.Manifests[0].Digest, "sha256:"), nil
 	}
 }
