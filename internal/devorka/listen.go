@@ -53,6 +53,9 @@ func listen(addr string, h http.Handler, cert *tls.Certificate, log *slog.Logger
 			}
 			defer l.wg.Done()
 			h.ServeHTTP(w, r)
+			if ctx.Err() != nil {
+				panic(http.ErrAbortHandler) // it was broken off: an empty answer would be taken for a good one
+			}
 		}),
 		ReadHeaderTimeout: headerLimit,
 		BaseContext:       func(net.Listener) context.Context { return ctx },

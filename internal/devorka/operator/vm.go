@@ -123,7 +123,12 @@ func (o *Operator) forward(v *vm, p orkav1.Mapping) error {
 // running tells the world that the VM runs, and opens its SSH port when its time
 // has come.
 func (o *Operator) running(ctx context.Context, v *vm) {
+	_, deaf := o.cfg.Faults.VM(inject.Deaf, v.name)
+	if !deaf && o.cfg.Times.SSH == 0 {
+		o.openSSH(v) // whoever hears that it runs finds it up
+	}
 	_, hidden := o.cfg.Faults.VM(inject.NoAddress, v.name)
+	ports := v.ports // objects are shared, and so never point into what changes
 	err := o.status(v, func(st *orkav1.VMStatus) {
 		st.Phase, st.NodeName, st.Memory = orkav1.Running, v.node.Name, orkav1.Gi(v.demand.MemoryGiB)
 		st.StartTime = time.Now().Unix()
@@ -132,9 +137,9 @@ func (o *Operator) running(ctx context.Context, v *vm) {
 		}
 		st.HostIP = v.hostIP
 		if o.cfg.Network.Bridge {
-			st.IP = v.ports.Address
+			st.IP = ports.Address
 		}
-		st.SSHPort, st.VNCPort, st.ScreenSharePort = &v.ports.SSH, &v.ports.VNC, &v.ports.Screen
+		st.SSHPort, st.VNCPort, st.ScreenSharePort = &ports.SSH, &ports.VNC, &ports.Screen
 	})
 	if err != nil {
 		return // deleted meanwhile
@@ -153,12 +158,14 @@ func (o *Operator) running(ctx context.Context, v *vm) {
 			}
 		})
 	}
-	if _, deaf := o.cfg.Faults.VM(inject.Deaf, v.name); deaf {
+	if deaf || o.cfg.Times.SSH == 0 || wait(ctx, o.cfg.Times.SSH) != nil {
 		return
 	}
-	if wait(ctx, o.cfg.Times.SSH) != nil {
-		return
-	}
+	o.openSSH(v)
+}
+
+// openSSH opens the SSH port of a VM.
+func (o *Operator) openSSH(v *vm) {
 	o.mix(v)
 	v.mu.Lock()
 	defer v.mu.Unlock()
