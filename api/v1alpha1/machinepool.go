@@ -39,6 +39,7 @@ type MachinePool struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.provider.orka) || !has(self.provider.orka.vmConfig) || !has(self.image) || size(self.image) == 0",message="image and provider.orka.vmConfig exclude each other"
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.buildKeychain) || self.os == 'darwin'",message="preparation.buildKeychain needs macOS: set os to darwin or leave it out"
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.disablePasswordLogin) || !self.preparation.disablePasswordLogin || self.os != 'windows'",message="preparation.disablePasswordLogin is for macOS and Linux: on Windows turn it off in the image"
+// +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.disablePasswordLogin) || !self.preparation.disablePasswordLogin || !has(self.provider.local)",message="preparation.disablePasswordLogin would change the controller's own computer: machines of the provider local have no passwords"
 type MachinePoolSpec struct {
 	// The operating system of the machines, in Go's word for it.
 	// +kubebuilder:validation:Enum=darwin;linux;windows

@@ -140,6 +140,12 @@ PLIST
 /bin/launchctl bootstrap gui/%s "$f"`, quote(w.AgentRoot+"/awake.plist"), awakeLabel, saver, s.Power.UID)}
 }
 
+// letSleep ends the launch agent that kept the Mac awake. Changed power settings
+// stay: others may rely on them by now.
+func letSleep(_ Want, p Power) Script {
+	return Script{Text: fmt.Sprintf(`if /bin/launchctl print gui/%[1]s/%[2]s >/dev/null 2>&1; then /bin/launchctl bootout gui/%[1]s/%[2]s; fi`, p.UID, awakeLabel)}
+}
+
 // lookConsole tells who owns the screen (loginwindow gives /dev/console to the user who
 // is logged in; else it is root's) and who would be logged in there by itself.
 func lookConsole(Want, Power) Script {

@@ -89,7 +89,8 @@ if [ -e "$k" ]; then /usr/bin/security delete-keychain "$k" || rm -f "$k" || exi
 `
 }
 
-func removeKeychain(w Want, _ Power) Script { return Script{As: AsConsole, Text: forget(w)} }
+// removeKeychain works from any session, and so also where nobody is logged in any more.
+func removeKeychain(w Want, _ Power) Script { return Script{Text: forget(w)} }
 
 // forSecurity escapes what stands between double quotes on a line that security -i reads: a
 // backslash takes the next character as it is (split_line of Apple's security.c).

@@ -23,11 +23,11 @@ func judgeKey(_ Want, s Seen) Verdict {
 	return act("NotInstalled", "our key is not in authorized_keys")
 }
 
-// addKey takes earlier keys of this machine out and puts ours in. Several machines can be
+// withKeys changes authorized_keys, whose lines without ours are in "$t". Several machines can be
 // one host, prepared at the same time: so under a lock, which is taken over
 // from somebody who died with it.
-func addKey(w Want, _ Seen) Script {
-	return Script{Text: fmt.Sprintf(`key=%s; mark=%s; umask 077; d=$HOME/.ssh; f=$d/authorized_keys; l=$d/.outrigger-lock
+func withKeys(w Want, change string) Script {
+	return Script{Text: fmt.Sprintf(`key=%s; mark=%s; umask 077; d=$HOME/.ssh; f=$d/authorized_keys; l=$d/.outrigger-lock; t=$f.outrigger
 mkdir -p "$d" || exit 1
 n=0
 until mkdir "$l" 2>/dev/null; do
@@ -35,8 +35,18 @@ until mkdir "$l" 2>/dev/null; do
   if [ -n "$(find "$l" -prune -mmin +1 2>/dev/null)" ]; then rmdir "$l"; fi
   sleep 0.1
 done
-t=$f.outrigger; trap 'rm -f "$t"; rmdir "$l"' EXIT
-{ if [ -f "$f" ]; then grep -vF " $mark" "$f"; fi; echo "$key $mark"; } >"$t" && cat "$t" >"$f"`, quote(w.Key), quote(mark(w)))}
+trap 'rm -f "$t"; rmdir "$l"' EXIT
+if [ -f "$f" ]; then grep -vF " $mark" "$f" >"$t"; else : >"$t"; fi
+%s`, quote(w.Key), quote(mark(w)), change)}
+}
+
+// addKey takes earlier keys of this machine out and puts ours in.
+func addKey(w Want, _ Seen) Script {
+	return withKeys(w, `echo "$key $mark" >>"$t" && cat "$t" >"$f"`)
+}
+
+func removeKey(w Want, _ Power) Script {
+	return withKeys(w, `if [ -f "$f" ]; then cat "$t" >"$f"; fi`)
 }
 
 func wantsPasswordOff(w Want) bool { return w.PasswordOff }

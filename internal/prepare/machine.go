@@ -100,6 +100,17 @@ func Renew(ctx context.Context, v Visit, own machine.Endpoint, again bool) (Repo
 	return report, err
 }
 
+// Depart takes back what must not outlast the machine on a host that goes on. It logs in
+// as a machine is entered the first time, or where that is refused with own, if given.
+func Depart(ctx context.Context, v Visit, own *machine.Endpoint) error {
+	do := func(c *reach.Client) error { return Leave(ctx, Over(c), Plan(v.Want.OS), v.Want) }
+	err := v.with(ctx, v.Endpoint, do)
+	if fault.Is(err, fault.AuthRefused) && own != nil {
+		err = v.with(ctx, *own, do)
+	}
+	return err
+}
+
 func (v Visit) with(ctx context.Context, ep machine.Endpoint, do func(*reach.Client) error) error {
 	c, err := reach.Dial(ctx, ep, v.Reach)
 	if err != nil {

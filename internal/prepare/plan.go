@@ -9,26 +9,29 @@ func Plan(os string) []Step {
 	switch os {
 	case "windows":
 		return []Step{
-			{Condition: KeyLogin, Weight: Unfits, Look: lookKeyWindows, Judge: judgeKey, Do: addKeyWindows},
+			{Condition: KeyLogin, Weight: Unfits, Look: lookKeyWindows, Judge: judgeKey, Do: addKeyWindows, Leave: removeKeyWindows},
 			{Condition: DiskSpace, Weight: Degrades, Look: lookDiskWindows, Judge: judgeDisk},
 			{Condition: Clock, Weight: Degrades, Look: lookClockWindows, Judge: judgeClock, Do: setClockWindows},
 		}
 	case "darwin":
 		return []Step{
-			{Condition: KeyLogin, Weight: Unfits, Look: lookKey, Judge: judgeKey, Do: addKey},
+			{Condition: KeyLogin, Weight: Unfits, Look: lookKey, Judge: judgeKey, Do: addKey, Leave: removeKey},
 			{Condition: RootAccess, Weight: Degrades, Look: always, Judge: judgeRoot},
 			{Condition: PasswordOff, Weight: Unfits, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff},
 			{Condition: DiskSpace, Weight: Degrades, Look: lookDisk, Judge: judgeDisk},
 			{Condition: Clock, Weight: Degrades, Look: lookClock, Judge: judgeClock, Do: setClockDarwin},
 			{Condition: RootLinker, Weight: Degrades, Look: lookLinks, Judge: judgeLinks, Do: addLinks},
-			{Condition: KeepAwake, Weight: Degrades, Look: lookAwake, Judge: judgeAwake, Do: keepAwake},
+			{Condition: KeepAwake, Weight: Degrades, Look: lookAwake, Judge: judgeAwake, Do: keepAwake, Leave: letSleep},
 			{Condition: ConsoleUser, Weight: Degrades, Look: lookConsole, Judge: judgeConsole, Patience: loginPatience},
 			{Condition: AquaSession, Weight: Degrades, Look: lookSession, Judge: judgeSession, Do: restartDaemon},
-			{Condition: BuildKeychain, Weight: Unfits, Wanted: wantsKeychain, Look: lookKeychain, Judge: judgeKeychain, Do: makeKeychain, Undo: removeKeychain},
+			{
+				Condition: BuildKeychain, Weight: Unfits, Wanted: wantsKeychain, Look: lookKeychain, Judge: judgeKeychain,
+				Do: makeKeychain, Undo: removeKeychain, Leave: removeKeychain,
+			},
 		}
 	}
 	return []Step{
-		{Condition: KeyLogin, Weight: Unfits, Look: lookKey, Judge: judgeKey, Do: addKey},
+		{Condition: KeyLogin, Weight: Unfits, Look: lookKey, Judge: judgeKey, Do: addKey, Leave: removeKey},
 		{Condition: RootAccess, Weight: Degrades, Look: always, Judge: judgeRoot},
 		{Condition: PasswordOff, Weight: Unfits, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff},
 		{Condition: DiskSpace, Weight: Degrades, Look: lookDisk, Judge: judgeDisk},

@@ -111,6 +111,9 @@ type Step struct {
 	Do func(Want, Seen) Script
 	// Undo returns the script that takes back what must not outlast a claim; nil: nothing must.
 	Undo func(Want, Power) Script
+	// Leave returns the script that takes back what must not outlast the machine on a
+	// host that goes on; nil: nothing must.
+	Leave func(Want, Power) Script
 	// Patience is how long the step waits where Judge says Wait.
 	Patience time.Duration
 }

@@ -66,15 +66,25 @@ func Run(ctx context.Context, sh Shell, steps []Step, want Want) (Report, error)
 
 // Undo takes back what must not outlast a claim.
 func Undo(ctx context.Context, sh Shell, steps []Step, want Want) error {
+	return takeBack(ctx, sh, steps, want, func(s Step) func(Want, Power) Script { return s.Undo })
+}
+
+// Leave takes back what must not outlast the machine, on a host that goes on.
+func Leave(ctx context.Context, sh Shell, steps []Step, want Want) error {
+	return takeBack(ctx, sh, steps, want, func(s Step) func(Want, Power) Script { return s.Leave })
+}
+
+func takeBack(ctx context.Context, sh Shell, steps []Step, want Want, of func(Step) func(Want, Power) Script) error {
 	r := runner{sh: sh, want: want}
 	if err := r.power0(ctx); err != nil {
 		return err
 	}
-	for _, s := range steps {
-		if s.Undo == nil || s.Wanted != nil && !s.Wanted(want) {
+	for _, s := range slices.Backward(steps) { // the key, by which we are let in, last
+		script := of(s)
+		if script == nil || s.Wanted != nil && !s.Wanted(want) || slices.Contains(want.Skip, s.Condition) {
 			continue
 		}
-		out, _, err := r.script(ctx, s.Undo(want, r.power))
+		out, _, err := r.script(ctx, script(want, r.power))
 		if err == nil && out.Exit != 0 {
 			err = fault.New(fault.NotPrepared, "exit code %d: %s", out.Exit, words(out))
 		}

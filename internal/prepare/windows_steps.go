@@ -20,15 +20,20 @@ if (Test-Path $f) { $all = @(Get-Content $f); if ($all -contains $line) { 'here=
 `, quotePS(w.Key+" "+mark(w)), quotePS(" "+mark(w)))}
 }
 
-// addKeyWindows also lets only SYSTEM and administrators at their file, else sshd ignores it.
-func addKeyWindows(w Want, _ Seen) Script {
+// withKeysWindows writes the lines of authorized_keys without ours, and more. It also lets only SYSTEM
+// and administrators at their file, else sshd ignores it.
+func withKeysWindows(w Want, more string) Script {
 	return Script{Text: fmt.Sprintf(keyFileWindows+`$line = %s; $mark = %s
 New-Item -ItemType Directory -Force (Split-Path $f) | Out-Null
-$all = @(if (Test-Path $f) { Get-Content $f | Where-Object { -not $_.EndsWith($mark) } }) + $line
+$all = @(if (Test-Path $f) { Get-Content $f | Where-Object { -not $_.EndsWith($mark) } })%s
 [IO.File]::WriteAllLines($f, [string[]]$all)
 if ($admin) { icacls $f /inheritance:r /grant '*S-1-5-32-544:F' /grant '*S-1-5-18:F' | Out-Null }
-`, quotePS(w.Key+" "+mark(w)), quotePS(" "+mark(w)))}
+`, quotePS(w.Key+" "+mark(w)), quotePS(" "+mark(w)), more)}
 }
+
+func addKeyWindows(w Want, _ Seen) Script { return withKeysWindows(w, " + $line") }
+
+func removeKeyWindows(w Want, _ Power) Script { return withKeysWindows(w, "") }
 
 func lookDiskWindows(Want, Power) Script {
 	return Script{Text: "'free=' + [math]::Floor((Get-PSDrive $env:SystemDrive[0]).Free / 1024)\n"}

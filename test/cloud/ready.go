@@ -66,6 +66,11 @@ func (r *Readier) Release(ctx context.Context, c handoff.Claim, _ pools.Work, _ 
 	return c, r.trip(ctx)
 }
 
+// Leave implements pools.Readier. The cloud's machines do not last, so nobody calls it.
+func (r *Readier) Leave(ctx context.Context, _ pools.Work, _ *handoff.Claim) error {
+	return r.trip(ctx)
+}
+
 // Places implements pools.Places: every pool's machines are in the cloud.
 type Places struct{ Cloud *Cloud }
 

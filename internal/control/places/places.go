@@ -123,6 +123,10 @@ func (s *Places) hosts(p *v1alpha1.MachinePool, auth login) (sshhost.Config, err
 		return sshhost.Config{}, fault.New(fault.Config, "pool %s: ssh hosts need login.user and login.secretName", p.Name).
 			WithRemedy("Name a Secret in the controller's namespace with the key password or ssh-privatekey.")
 	}
+	if pr := p.Spec.Preparation; pr != nil && pr.DisablePasswordLogin && len(auth.keys) == 0 {
+		return sshhost.Config{}, fault.New(fault.Config, "pool %s: preparation.disablePasswordLogin would lock the pool out of its hosts: its login is a password", p.Name).
+			WithRemedy("Give the Secret of the login the key ssh-privatekey, whose public half is on the hosts.")
+	}
 	var c sshhost.Config
 	for _, h := range p.Spec.Provider.SSH.Hosts {
 		host := sshhost.Host{

@@ -45,9 +45,11 @@ type Readier interface {
 	// Check tells whether a free machine would serve.
 	Check(ctx context.Context, c handoff.Claim) error
 	// Release ends the lease that c names, and its runs. If the machine is to serve again
-	// it changes the lease key: the machine is as after Prepare. Else it takes
-	// back what must not outlast the claims.
+	// it changes the lease key: the machine is as after Prepare.
 	Release(ctx context.Context, c handoff.Claim, w Work, again bool) (handoff.Claim, error)
+	// Leave takes back what preparing has put on a host that goes on when it is a
+	// machine no more. c is how it was reached since, or nil.
+	Leave(ctx context.Context, w Work, c *handoff.Claim) error
 }
 
 // A Work is a machine that is to be made ready, and what its pool asks of it.

@@ -5,12 +5,14 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/internal/machine"
 )
 
@@ -20,11 +22,17 @@ func (k *keeper) delete(ctx context.Context, m *v1alpha1.Machine) (next, error) 
 	if !controllerutil.ContainsFinalizer(m, v1alpha1.FinalizerMachine) {
 		return next{}, client.IgnoreNotFound(k.client.Delete(ctx, m))
 	}
-	place, err := k.place(ctx, k.view.pool(m.Spec.Pool))
+	p := k.view.pool(m.Spec.Pool)
+	place, err := k.place(ctx, p)
 	if err == nil {
 		limit, cancel := context.WithTimeout(ctx, k.Times.Call)
 		defer cancel()
-		err = place.Delete(limit, machine.Name(m.Name))
+		if place.Lasting {
+			err = k.leave(limit, p, place, m)
+		}
+		if err == nil {
+			err = place.Delete(limit, machine.Name(m.Name))
+		}
 	}
 	if ctx.Err() != nil {
 		return next{}, ctx.Err()
@@ -49,6 +57,33 @@ func (k *keeper) delete(ctx context.Context, m *v1alpha1.Machine) (next, error) 
 		}
 	}
 	return next{}, k.letGo(ctx, m)
+}
+
+// leave takes back what preparing has put on a host. One that does not let us in any
+// more was changed by somebody, who has to look after it.
+func (k *keeper) leave(ctx context.Context, p *v1alpha1.MachinePool, place Place, m *v1alpha1.Machine) error {
+	w, err := k.workOn(ctx, p, place, m)
+	switch {
+	case fault.Is(err, fault.UnknownMachine):
+		return nil // it never was one, or was left already
+	case fault.Is(err, fault.Config) && w.Pool != nil: // a Secret is gone that was only for preparing
+	case err != nil:
+		return err
+	}
+	var own *handoff.Claim
+	login, err := k.login(ctx, m)
+	switch {
+	case err == nil:
+		own = &login
+	case !apierrors.IsNotFound(err):
+		return err
+	}
+	err = k.Readier.Leave(ctx, w, own)
+	if fault.Is(err, fault.AuthRefused) || fault.Is(err, fault.HostKey) {
+		k.Log.Warn("host not tidied up", "pool", m.Spec.Pool, "machine", m.Name, "error", err)
+		return nil
+	}
+	return err
 }
 
 // letGo removes our finalizer, and so the object.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -23,6 +24,7 @@ import (
 	"outrigger.dev/outrigger/internal/control/pools"
 	"outrigger.dev/outrigger/internal/control/ready"
 	"outrigger.dev/outrigger/internal/provider/all"
+	"outrigger.dev/outrigger/internal/provider/local"
 	"outrigger.dev/outrigger/internal/reach"
 	"outrigger.dev/outrigger/internal/reach/deliver"
 	"outrigger.dev/outrigger/test/apiserver"
@@ -35,7 +37,12 @@ var (
 	agents string
 )
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == local.ServeCommand {
+		os.Exit(local.ServeMain(os.Args[2:])) // a machine of the local provider
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "ready-test-")
@@ -132,12 +139,18 @@ func (w *world) macs(m *macshell.Mac, change func(*v1alpha1.MachinePoolSpec)) {
 	if change != nil {
 		change(&p.Spec)
 	}
+	w.make(p)
+}
+
+// make makes a pool that goes with the test, and its machines with it.
+func (w *world) make(p *v1alpha1.MachinePool) {
+	w.Helper()
 	w.must(w.Create(w.Context(), p))
 	w.Cleanup(func() {
 		ctx := context.WithoutCancel(w.Context())
 		w.must(client.IgnoreNotFound(w.Delete(ctx, p)))
 		w.eventually("the pool is gone", func() bool {
-			return client.IgnoreNotFound(w.Get(ctx, client.ObjectKeyFromObject(p), p)) == nil && len(w.machines()) == 0
+			return apierrors.IsNotFound(w.Get(ctx, client.ObjectKeyFromObject(p), p)) && len(w.machines()) == 0
 		})
 	})
 }

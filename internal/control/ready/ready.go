@@ -122,6 +122,21 @@ func (r *Readier) Release(ctx context.Context, c handoff.Claim, w pools.Work, ag
 	return c, nil
 }
 
+// Leave implements [pools.Readier].
+func (r *Readier) Leave(ctx context.Context, w pools.Work, c *handoff.Claim) error {
+	v := r.visitWithout(w)
+	v.Want.Keychain = nil
+	if p := w.Pool.Spec.Preparation; p != nil && p.BuildKeychain != nil {
+		v.Want.Keychain = &prepare.Keychain{} // what was in it does not matter any more
+	}
+	var own *machine.Endpoint
+	if c != nil {
+		ep := c.Reach()
+		own = &ep
+	}
+	return prepare.Depart(ctx, v, own)
+}
+
 // end ends the claim's lease and its runs; on a machine that nobody else uses, every lease.
 func (r *Readier) end(ctx context.Context, c handoff.Claim, lasting bool) error {
 	h, err := r.open(ctx, c)

@@ -4,6 +4,9 @@ package ready_test
 
 import (
 	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -101,5 +104,80 @@ func TestMacThatLacksWhatThePoolRequiresIsGivenUp(t *testing.T) {
 	m := w.machine(v1alpha1.MachineIdle)
 	if got := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.MachineAquaSession); got == nil || got.Status != metav1.ConditionTrue {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestMachinesOfThisComputerAreMadeReady(t *testing.T) {
+	w := newWorld(t, "local")
+	two := int32(2)
+	w.make(&v1alpha1.MachinePool{ObjectMeta: metav1.ObjectMeta{Name: w.pool}, Spec: v1alpha1.MachinePoolSpec{
+		OS: "linux", Arch: "amd64", Warm: &two, Max: 2, Provider: v1alpha1.ProviderSpec{Local: &v1alpha1.LocalProvider{}},
+	}})
+	w.eventually("two machines are idle", func() bool {
+		n := 0
+		for _, m := range w.machines() {
+			if m.Status.Phase == v1alpha1.MachineIdle {
+				n++
+			}
+		}
+		return n == 2
+	})
+	for _, m := range w.machines() {
+		c, err := reach.Dial(t.Context(), w.login(m).Reach(), reach.Options{})
+		w.must(err)
+		w.must(c.Close())
+	}
+}
+
+// identities makes a Secret with one identity.
+func (w *world) identities(name string) {
+	w.Helper()
+	dir := w.TempDir()
+	for _, args := range []string{
+		"req -x509 -newkey rsa:2048 -nodes -keyout key -out cert -subj /CN=us -days 2",
+		"pkcs12 -export -inkey key -in cert -out p12 -passout pass:secret-of-the-file",
+	} {
+		cmd := exec.Command("openssl", strings.Fields(args)...)
+		cmd.Dir = dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			w.Fatalf("openssl: %v: %s", err, out)
+		}
+	}
+	p12, err := os.ReadFile(filepath.Join(dir, "p12"))
+	w.must(err)
+	w.secret(name, map[string][]byte{"us.p12": p12, "us.password": []byte("secret-of-the-file\n")})
+}
+
+func TestKeychainGoesWithTheMachineFromAHostThatStays(t *testing.T) {
+	mac := macshell.Start(t, macshell.Options{})
+	w := newWorld(t, "signing")
+	w.macs(mac, func(p *v1alpha1.MachinePoolSpec) {
+		p.Preparation = &v1alpha1.PreparationSpec{BuildKeychain: &v1alpha1.BuildKeychain{SecretName: "identities"}}
+	})
+	// The Secret is not there yet: the machine says what it waits for.
+	w.eventually("the machine says what is missing", func() bool {
+		for _, m := range w.machines() {
+			c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.MachineReady)
+			if c != nil && strings.Contains(c.Message, "there is no Secret signing/identities") {
+				return true
+			}
+		}
+		return false
+	})
+	w.identities("identities")
+	m := w.machine(v1alpha1.MachineIdle)
+	if c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.MachineBuildKeychain); c == nil || c.Status != metav1.ConditionTrue {
+		t.Fatalf("got %+v", c)
+	}
+	keychains := "ls " + macshell.Home + "/Library/Keychains " + macshell.Home + "/.ssh && cat " + macshell.Home + "/.ssh/authorized_keys"
+	if got := mac.Do(keychains); !strings.Contains(got, "outrigger-"+m.Name) {
+		t.Fatalf("no keychain of machine %s:\n%s", m.Name, got)
+	}
+	// Nobody ever claimed it: it goes with its pool.
+	p := &v1alpha1.MachinePool{ObjectMeta: metav1.ObjectMeta{Name: w.pool}}
+	w.must(w.Delete(t.Context(), p))
+	w.eventually("the machine is gone", func() bool { return len(w.machines()) == 0 })
+	if got := mac.Do(keychains); strings.Contains(got, "outrigger") {
+		t.Errorf("left on the host:\n%s", got)
 	}
 }

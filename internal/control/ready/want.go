@@ -21,12 +21,26 @@ func defaultRootFolders() []string { return []string{"workspace", "tekton"} }
 
 // visit puts what the pool asks for into the words of package prepare.
 func (r *Readier) visit(w pools.Work, public string) (prepare.Visit, error) {
+	v := r.visitWithout(w)
+	v.Want.Key = public
+	if p := w.Pool.Spec.Preparation; p != nil && p.BuildKeychain != nil {
+		ids, err := identities(w.Identities)
+		if err != nil {
+			return prepare.Visit{}, err
+		}
+		v.Want.Keychain = &prepare.Keychain{Password: machine.NewSecret(rand.Text()), Identities: ids}
+	}
+	return v, nil
+}
+
+// visitWithout is visit without a key and without identities.
+func (r *Readier) visitWithout(w pools.Work) prepare.Visit {
 	p := w.Pool.Spec.Preparation
 	if p == nil {
 		p = &v1alpha1.PreparationSpec{}
 	}
 	want := prepare.Want{
-		OS: w.Pool.Spec.OS, Machine: w.Machine.Name, Key: public, Password: w.Machine.Endpoint.Auth.Password,
+		OS: w.Pool.Spec.OS, Machine: w.Machine.Name, Password: w.Machine.Endpoint.Auth.Password,
 		PasswordOff: p.DisablePasswordLogin, Linked: p.RootFolders, MinFree: defaultMinFree,
 		Skip: steps(p.Skip), Require: steps(p.Require),
 	}
@@ -36,14 +50,7 @@ func (r *Readier) visit(w pools.Work, public string) (prepare.Visit, error) {
 	if p.MinFreeDisk != nil {
 		want.MinFree = p.MinFreeDisk.Value()
 	}
-	if p.BuildKeychain != nil {
-		ids, err := identities(w.Identities)
-		if err != nil {
-			return prepare.Visit{}, err
-		}
-		want.Keychain = &prepare.Keychain{Password: machine.NewSecret(rand.Text()), Identities: ids}
-	}
-	return prepare.Visit{Endpoint: w.Machine.Endpoint, Want: want, Agents: r.agents, Reach: r.reach}, nil
+	return prepare.Visit{Endpoint: w.Machine.Endpoint, Want: want, Agents: r.agents, Reach: r.reach}
 }
 
 func steps(of []v1alpha1.OptionalStep) []prepare.Condition {
