@@ -227,6 +227,30 @@ func TestMachineLostAtHandOver(t *testing.T) {
 	w.hears(pod, "MachineLost", "gets another one")
 }
 
+// What a controller believes that does not know that it no longer leads: that a claim has a machine
+// which has gone on to another. Its login is not handed over.
+func TestMachineOfAnother(t *testing.T) {
+	w := newWorld(t)
+	stop := w.control()
+	w.makePool(0, 2)
+	one := w.pod("one", nil)
+	w.begins(one)
+	stop()
+	two := w.pod("two", nil)
+	c := &v1alpha1.MachineClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: w.pool, Name: two.Labels[v1alpha1.LabelClaim]},
+		Spec:       v1alpha1.MachineClaimSpec{Pool: w.pool, Holder: &v1alpha1.Holder{Kind: "Pod", Name: two.Name, UID: string(two.UID)}},
+	}
+	w.must(w.Create(w.Context(), c))
+	c.Status.Phase, c.Status.Machine = v1alpha1.ClaimBound, one.Annotations[v1alpha1.AnnotationMachine]
+	w.must(w.Status().Update(w.Context(), c))
+	w.control()
+	w.begins(two)
+	if s := w.secret(two); s == nil || s.Machine == w.secret(one).Machine || string(s.Machine) != two.Annotations[v1alpha1.AnnotationMachine] {
+		t.Errorf("the second Pod may reach %+v; want a machine other than the first one's, %s", s, c.Status.Machine)
+	}
+}
+
 // A claim that will never be served ends its Pod, with a reason that people see; but not
 // one that would be made again at once.
 func TestUnknownImage(t *testing.T) {
