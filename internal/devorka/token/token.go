@@ -125,8 +125,7 @@ func (s *Signer) Issue(namespace, name, uid string, ttl time.Duration, now time.
 		Kubernetes: Kubernetes{Namespace: namespace, ServiceAccount: Named{name, uid}},
 	}
 	if ttl > 0 {
-		// exp is in whole seconds; a token is not to end before its time.
-		c.Expires = now.Add(ttl + time.Second - 1).Unix()
+		c.Expires = c.IssuedAt + int64((ttl+time.Second-1)/time.Second) // in whole seconds, as all of them
 	}
 	s.mu.Lock()
 	key, kid := s.key, s.id
