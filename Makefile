@@ -49,7 +49,7 @@ programs: build
 
 .PHONY: images
 images: programs ## container images of relay, controller and CLI in bin/images
-	@cd tools/image && go run . build -bin ../../bin -out ../../bin/images -registry $(REGISTRY) -version $(VERSION)
+	@cd tools/image && go run . build -bin ../../bin -out ../../bin/images -registry $(REGISTRY) -version $(VERSION) -arch '$(IMAGE_ARCH)'
 
 .PHONY: push
 push: images ## push the images: make push REGISTRY=registry.example.com/outrigger
@@ -82,9 +82,17 @@ bed: go
 cluster-up: bed ## the test bed: Kubernetes, Tekton, machines (builds them the first time, 10 minutes)
 	@bin/bed up hosts
 
+# The test bed runs here: images for other architectures would only cost minutes.
+cluster-install e2e demo: IMAGE_ARCH = $(shell go env GOARCH)
+
 .PHONY: cluster-install
 cluster-install: bed images ## Outrigger as it is now into the test bed, and a pool of its machines
 	@bin/bed up install hosts
+
+# Six at a time: each test has Pods of its own, and what they wait for is a processor.
+.PHONY: e2e
+e2e: cluster-install ## what users do with a cluster, on the test bed, Tekton's own examples among it
+	@eval "$$(bin/bed env)"; go run ./tools/testsum -- go test -json -tags e2e -count=1 -p 1 -parallel 6 -timeout 40m $(or $(PKG),./test/e2e/...)
 
 .PHONY: cluster-status
 cluster-status: bed ## what of the test bed is up

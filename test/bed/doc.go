@@ -7,7 +7,8 @@
 //	bed status     what is there
 //	bed down       stop everything; what the cluster knows is kept
 //	bed wipe       down, and forget everything but what was built
-//	bed env        print "export KUBECONFIG=..." for a shell
+//	bed capture    write Pods that Tekton made to internal/admit/testdata/tekton
+//	bed env        print the variables by which a shell and the tests find it
 //
 // Every command may be interrupted at any moment and repeated. Nothing is written
 // down about what runs: processes are found by a variable in their environment,

@@ -12,6 +12,8 @@ import (
 	"sort"
 	"strings"
 	"syscall"
+
+	"outrigger.dev/outrigger/test/built"
 )
 
 // commands are what bed can be told. Those in helpers.go are told by bed itself.
@@ -23,6 +25,7 @@ var commands = map[string]func(context.Context, *bed) error{
 	"down":    down,
 	"wipe":    wipe,
 	"env":     printEnv,
+	"capture": capture,
 }
 
 func main() {
@@ -78,7 +81,11 @@ func words() string {
 	return strings.Join(names, ", ")
 }
 
-func printEnv(_ context.Context, b *bed) error {
-	fmt.Printf("export KUBECONFIG=%s\n", b.kubeconfig("admin"))
+func printEnv(ctx context.Context, b *bed) error {
+	kube, err := built.Kube(ctx, b.out)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("export KUBECONFIG=%s\nexport OUTRIGGER_E2E_KUBECTL=%s/kubectl\nexport PATH=%[2]s:$PATH\n", b.kubeconfig("admin"), kube)
 	return nil
 }
