@@ -43,16 +43,16 @@ func suggest(word string, known []string) string {
 	if near, ok := strict.Nearest(word, known); ok {
 		return fmt.Sprintf(", did you mean %s?", near)
 	}
+	if len(known) == 0 {
+		return " and no other"
+	}
 	return ", want " + oneOf(known)
 }
 
-// oneOf lists names, "one of …" if there are several.
+// oneOf lists names, of which there is at least one: "one of …" if there are several.
 func oneOf(names []string) string {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
-	switch len(names) {
-	case 0:
-		return "none: there is none"
-	case 1:
+	if len(names) == 1 {
 		return names[0]
 	}
 	const most = 20

@@ -20,6 +20,7 @@ func (r *rewrite) record() {
 		// Steps run one after the other: what the largest asks for is enough.
 		merge(&total.Requests, c.Resources.Requests, c.tekton)
 		merge(&total.Limits, c.Resources.Limits, c.tekton)
+		freezeFields(c.Container)
 		c.Resources = r.relayResources(c.Resources)
 	}
 	if all := r.Spec.Resources; all != nil && r.before.wrapped == nil && len(r.relayed) == len(r.Spec.Containers) {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/config/strict"
 	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/internal/worksync/ignore"
 )
@@ -93,10 +94,22 @@ func (r *rewrite) setting(key, value string) string {
 		if slices.Contains(written, key) {
 			return ""
 		}
-		known := append([]string{v1alpha1.AnnotationPool, v1alpha1.AnnotationSyncPrefix + "VOLUME"}, settable...)
-		return "there is no such annotation" + suggest(key, known)
+		return "there is no such annotation" + suggestAnnotation(key)
 	}
 	return ""
+}
+
+// suggestAnnotation compares what is behind the prefix: with it, all would be alike.
+func suggestAnnotation(key string) string {
+	known := append([]string{v1alpha1.AnnotationPool, v1alpha1.AnnotationSyncPrefix + "VOLUME"}, settable...)
+	words := make([]string, len(known))
+	for i, k := range known {
+		words[i] = strings.TrimPrefix(k, ours)
+	}
+	if near, ok := strict.Nearest(strings.TrimPrefix(key, ours), words); ok {
+		return fmt.Sprintf(", did you mean %s%s?", ours, near)
+	}
+	return ", want " + oneOf(known)
 }
 
 func (r *rewrite) syncSetting(name, value string) string {

@@ -95,15 +95,20 @@ func (c *relayed) modeAt(m mount) mode {
 // what the user does not want to be synced.
 func (r *rewrite) excludes(g group, mounted []string) []string {
 	var out []string
+	add := func(dir, pattern string) {
+		if p := under(dir, pattern); p != "" {
+			out = append(out, p)
+		}
+	}
 	for _, m := range g.mounts {
+		if !within("/tekton", m.path) { // what all volumes are to leave out is not meant for Tekton's own
+			for _, p := range r.set.exclude[""] {
+				add(m.path, p)
+			}
+		}
+		// The last pattern that matches decides, so what is said of one volume comes behind what is said of all.
 		for _, p := range r.set.exclude[m.volume] {
-			out = append(out, under(m.path, p))
-		}
-		if within("/tekton", m.path) {
-			continue // what all volumes are to leave out is not meant for Tekton's own
-		}
-		for _, p := range r.set.exclude[""] {
-			out = append(out, under(m.path, p))
+			add(m.path, p)
 		}
 	}
 	own := func(p string) bool {
