@@ -15,7 +15,7 @@ import (
 // never are paths of the Pod that the machine does not get: tools and marks that
 // only Tekton's entrypoint uses, the service account's token, the kernel's, ours.
 var never = []string{
-	handoff.Dir, "/tekton/run", "/tekton/bin", "/tekton/downward", "/tekton/debug",
+	handoff.Dir, "/tekton/run", "/tekton/bin", "/tekton/downward", "/tekton/debug", "/tekton/creds-secrets",
 	"/var/run/secrets/kubernetes.io/serviceaccount", "/run/secrets/kubernetes.io/serviceaccount",
 	"/proc", "/sys", "/dev",
 }
