@@ -38,6 +38,7 @@ type flags struct {
 	relayImage                          string
 	webhook, webhookURL, webhookService string
 	metrics, health                     string
+	hubURL, hubCA, hubPassKey           string
 	elect                               bool
 	logLevel, logFormat                 string
 	version                             bool
@@ -61,6 +62,9 @@ func newFlags() *flags {
 	s.StringVar(&f.health, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served, `[HOST]:PORT`; 0: not at all")
 	s.StringVar(&f.state, "state-dir", "/var/lib/outrigger", "`folder` for what providers keep on disk: VMs, host keys learnt at the first contact")
 	s.StringVar(&f.agents, "agents", "", "`folder` with the agents of all platforms (default: "+imageAgents+", else agents beside the program)")
+	s.StringVar(&f.hubURL, "hub-url", "", "where the hub of outposts is reached, by Pods too, `https://HOST:PORT`; needed by pools with reach.network")
+	s.StringVar(&f.hubCA, "hub-ca-file", "", "PEM `file` of who vouches for the hub (default: the system's authorities, which relays lack)")
+	s.StringVar(&f.hubPassKey, "hub-pass-key", "", "`file` with the key that signs passes for the hub, made by outrigger outpost init")
 	s.StringVar(&f.logLevel, "log-level", "info", "`level`: "+strings.Join(logLevels, ", "))
 	s.StringVar(&f.logFormat, "log-format", "text", "`format`: "+strings.Join(logFormats, ", "))
 	s.BoolVar(&f.version, "version", false, "tell which build this is")
@@ -99,7 +103,7 @@ func (f *flags) parse(args []string) error {
 	}
 	var wrong []string
 	for _, check := range []func() string{
-		f.checkNamespace, f.checkClusterID, f.checkAddresses, f.checkWebhook,
+		f.checkNamespace, f.checkClusterID, f.checkAddresses, f.checkWebhook, f.checkHub,
 		func() string { return oneOf("--log-level", f.logLevel, logLevels) },
 		func() string { return oneOf("--log-format", f.logFormat, logFormats) },
 	} {
@@ -202,6 +206,23 @@ func (f *flags) checkWebhook() string {
 		wrong = append(wrong, fmt.Sprintf("--webhook-service %q: want the name of a Service", f.webhookService))
 	}
 	return strings.Join(wrong, "; ")
+}
+
+func (f *flags) checkHub() string {
+	if f.hubURL == "" {
+		if f.hubCA != "" || f.hubPassKey != "" {
+			return "--hub-ca-file and --hub-pass-key belong to --hub-url, which is missing"
+		}
+		return ""
+	}
+	u, err := url.Parse(f.hubURL)
+	switch {
+	case err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return fmt.Sprintf("--hub-url %q: want https://HOST:PORT", f.hubURL)
+	case f.hubPassKey == "":
+		return "--hub-pass-key is missing: without it no Pod gets a pass for the hub"
+	}
+	return ""
 }
 
 func oneOf(flag, value string, known []string) string {

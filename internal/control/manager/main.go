@@ -18,6 +18,7 @@ import (
 	"outrigger.dev/outrigger/internal/admit/webhook"
 	"outrigger.dev/outrigger/internal/control/places"
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/outpost/creds"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/provider/all"
 	"outrigger.dev/outrigger/internal/reach/deliver"
@@ -112,11 +113,18 @@ func (f *flags) options(log *slog.Logger) (Options, error) {
 	if err != nil {
 		return Options{}, err
 	}
+	hub, err := f.hub()
+	if err != nil {
+		return Options{}, err
+	}
 	o := Options{
 		Namespace: f.namespace, ClusterID: f.clusterID, LeaderElect: f.elect,
 		MetricsAddress: f.metrics, ProbeAddress: f.health, Log: log,
-		Places:  places.New(all.Place{State: f.state, Agents: agents, Log: log}),
+		Places:  places.New(all.Place{State: f.state, Agents: agents, Log: log}).Behind(hub),
 		Readier: readier(agents, log),
+	}
+	if hub != nil {
+		o.Renew = hub.Renew
 	}
 	if f.webhook != off {
 		o.Webhook, err = webhook.New(webhook.Options{
@@ -125,6 +133,29 @@ func (f *flags) options(log *slog.Logger) (Options, error) {
 		})
 	}
 	return o, err
+}
+
+// hub reads what the flags say of a hub; nil: there is none.
+func (f *flags) hub() (*places.Hub, error) {
+	if f.hubURL == "" {
+		return nil, nil
+	}
+	h := &places.Hub{URL: f.hubURL}
+	key, err := os.ReadFile(f.hubPassKey)
+	if err == nil {
+		h.Signer, err = creds.ParseSigner(key)
+	}
+	if err != nil {
+		return nil, fault.New(fault.Config, "--hub-pass-key: %w", err).WithRemedy("It is the file pass.key that outrigger outpost init makes.")
+	}
+	if f.hubCA != "" {
+		ca, err := os.ReadFile(f.hubCA)
+		if err != nil {
+			return nil, fault.New(fault.Config, "--hub-ca-file: %w", err).WithRemedy("It is the hub's tls.crt, or the certificate of who signed it.")
+		}
+		h.CA = string(ca)
+	}
+	return h, nil
 }
 
 // findAgents finds what machines are given: in the folder that is named, where

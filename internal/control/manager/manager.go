@@ -29,6 +29,7 @@ import (
 	"outrigger.dev/outrigger/internal/control/pods"
 	"outrigger.dev/outrigger/internal/control/pools"
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/handoff"
 )
 
 // Options say how the controller runs.
@@ -42,6 +43,7 @@ type Options struct {
 	Webhook        *webhook.Webhook // nil: this controller does not answer the API server
 	Places         pools.Places
 	Readier        pools.Readier
+	Renew          func(handoff.Claim) (handoff.Claim, error) // see [pools.Options]
 	Times          pools.Times
 	Log            *slog.Logger
 }
@@ -81,12 +83,12 @@ func New(ctx context.Context, rc *rest.Config, o Options) (ctrl.Manager, error) 
 	}
 	err = pools.Setup(ctx, mgr, pools.Options{
 		Namespace: o.Namespace, Owner: "k8s-" + o.ClusterID[:min(len(o.ClusterID), 8)],
-		Places: o.Places, Readier: o.Readier, Log: o.Log, Times: o.Times,
+		Places: o.Places, Readier: o.Readier, Renew: o.Renew, Log: o.Log, Times: o.Times,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := pods.Setup(ctx, mgr, pods.Options{Namespace: o.Namespace, Log: o.Log}); err != nil {
+	if err := pods.Setup(ctx, mgr, pods.Options{Namespace: o.Namespace, Log: o.Log, Renew: o.Renew}); err != nil {
 		return nil, err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
