@@ -171,7 +171,8 @@ func Start(cfg Config) (s *Server, err error) {
 func (s *Server) openState() error {
 	s.dir = s.cfg.State
 	if s.dir == "" {
-		dir, err := os.MkdirTemp("", "outrigger-orka-")
+		s.sweepLeft()
+		dir, err := os.MkdirTemp("", tempPrefix)
 		if err != nil {
 			return err
 		}

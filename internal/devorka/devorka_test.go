@@ -24,9 +24,10 @@ import (
 // A cluster is one under test and what a client of it was told.
 type cluster struct {
 	*devorka.Server
-	t     *testing.T
-	token string
-	state string
+	t        *testing.T
+	endpoint string
+	token    string
+	state    string
 }
 
 // start starts a cluster whose times are short, and checks at the end that it left
@@ -43,7 +44,7 @@ func start(t *testing.T, cfg devorka.Config) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{Server: s, t: t, state: cfg.State}
+	c := &cluster{Server: s, t: t, endpoint: s.Endpoint(), state: cfg.State}
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Errorf("Close: %v", err)
@@ -55,7 +56,7 @@ func start(t *testing.T, cfg devorka.Config) *cluster {
 		if p := processesOf(t, cfg.State); len(p) > 0 {
 			t.Errorf("processes left behind: %v", p)
 		}
-		if conn, err := net.DialTimeout("tcp", strings.TrimPrefix(c.Endpoint(), "http://"), time.Second); err == nil {
+		if conn, err := net.DialTimeout("tcp", strings.TrimPrefix(c.endpoint, "http://"), time.Second); err == nil {
 			conn.Close()
 			t.Error("the REST door still listens")
 		}
@@ -112,7 +113,7 @@ func (c *cluster) try(method, path, token string, body any) (int, string, error)
 		}
 		in = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(c.t.Context(), method, c.Endpoint()+path, in)
+	req, err := http.NewRequestWithContext(c.t.Context(), method, c.endpoint+path, in)
 	if err != nil {
 		c.t.Fatal(err)
 	}
