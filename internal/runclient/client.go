@@ -34,6 +34,7 @@ type client struct {
 	mu      sync.Mutex
 	asked   bool          // a start was sent, so there may be a run
 	started bool          // a start was answered, so there is one
+	begun   chan struct{} // closed with started
 	killing bool          // the agent shall kill it
 	kill    chan struct{} // closed with killing
 	warned  map[string]bool
@@ -56,7 +57,7 @@ func newClient(dial Dial, spec wire.RunSpec, streams Streams, opts Options) *cli
 		opts.Redial = spec.Absence + 30*time.Second
 	}
 	return &client{dial: dial, spec: spec, streams: streams, opts: opts, in: newInputLog(), out: newOutput(streams.Out, streams.Err),
-		kill: make(chan struct{}), warned: map[string]bool{}}
+		kill: make(chan struct{}), begun: make(chan struct{}), warned: map[string]bool{}}
 }
 
 // run lives a little longer than ctx: what ctx's end asks for, the killing of
@@ -119,8 +120,14 @@ func (c *client) feed(ctx context.Context, tasks *sync.WaitGroup) {
 	if c.streams.In == nil {
 		_ = c.in.add(ctx, wire.RecordEOF, nil, false) // does not wait, so does not fail
 	} else {
-		// Not waited for: see Streams.In.
+		// Not waited for: see Streams.In. What is read before there is a run would be
+		// lost with an attempt that fails, and the next, by another Run, miss it.
 		go func() {
+			select {
+			case <-c.begun:
+			case <-ctx.Done():
+				return
+			}
 			if err := c.in.feed(ctx, c.streams.In); err != nil && ctx.Err() == nil {
 				c.warn("stdin: " + err.Error())
 			}

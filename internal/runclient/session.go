@@ -111,6 +111,9 @@ func (c *client) join(conn *wire.Conn) (answer wire.RunJoined, err error) {
 	c.mu.Lock()
 	c.started = true
 	c.mu.Unlock()
+	if !started {
+		close(c.begun)
+	}
 	if !started && c.opts.Started != nil {
 		c.opts.Started()
 	}
