@@ -53,7 +53,7 @@ func newFlags() *flags {
 	s.StringVar(&f.relayImage, "relay-image", "", "`image` that runs in the place of what runs on machines")
 	s.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default: the Pod's service account, else $KUBECONFIG, else ~/.kube/config)")
 	s.StringVar(&f.context, "context", "", "`name` of the kubeconfig's context (default: its current one)")
-	s.StringVar(&f.clusterID, "cluster-id", "", "what marks machines at providers as this cluster's (default: the UID of the namespace kube-system)")
+	s.StringVar(&f.clusterID, "cluster-id", "", "what marks machines at providers as this cluster's (default: the beginning of the UID of the namespace kube-system)")
 	s.BoolVar(&f.elect, "leader-elect", false, "be one of several controllers, of which one works and all answer the webhook")
 	s.StringVar(&f.webhook, "webhook-address", ":9443", "where the API server is answered, `[HOST]:PORT`; 0: no webhook")
 	s.StringVar(&f.webhookURL, "webhook-url", "", "where the API server reaches --webhook-address, `https://HOST:PORT`; needed outside of the cluster")
@@ -153,7 +153,7 @@ func (f *flags) checkNamespace() string {
 }
 
 // maxClusterID leaves room for the pool's name beside it at providers.
-const maxClusterID = 40
+const maxClusterID = 20
 
 func (f *flags) checkClusterID() string {
 	if f.clusterID != "" && (len(f.clusterID) > maxClusterID || len(validation.IsDNS1123Label(f.clusterID)) > 0) {

@@ -22,7 +22,7 @@ func TestWrongArguments(t *testing.T) {
 		good + "--namespace=A":                    `--namespace "A": want the name of a namespace`,
 		good + "--namespace":                      "--namespace wants a value",
 		good + "--leader-elect=maybe":             `--leader-elect "maybe": want true or false`,
-		good + "--cluster-id=a_b":                 `--cluster-id "a_b": want at most 40 of a-z, 0-9 and "-"`,
+		good + "--cluster-id=a_b":                 `--cluster-id "a_b": want at most 20 of a-z, 0-9 and "-"`,
 		good + "--log-level=loud":                 `--log-level "loud": want debug, info, warn, error`,
 		good + "--log-format=xml":                 `--log-format "xml": want text, json`,
 		good + "--metrics-bind-address=8080":      `--metrics-bind-address "8080": want HOST:PORT, :PORT, or 0 for none`,

@@ -35,7 +35,7 @@ import (
 // Options say how the controller runs.
 type Options struct {
 	Namespace      string // of its own objects: leases, Secrets of machines
-	ClusterID      string // "": the UID of the namespace kube-system
+	ClusterID      string // "": the first 8 characters of the UID of the namespace kube-system
 	MetricsAddress string // "0": none
 	ProbeAddress   string // "0": none
 	LeaderElect    bool
@@ -79,10 +79,10 @@ func New(ctx context.Context, rc *rest.Config, o Options) (ctrl.Manager, error) 
 			return nil, fault.New(fault.Unreachable, "controller: namespace %s, whose UID names the cluster: %w", metav1.NamespaceSystem, err).
 				WithRemedy("Check the connection to the API server, or give --cluster-id.")
 		}
-		o.ClusterID = string(system.UID)
+		o.ClusterID = string(system.UID)[:8]
 	}
 	err = pools.Setup(ctx, mgr, pools.Options{
-		Namespace: o.Namespace, Owner: "k8s-" + o.ClusterID[:min(len(o.ClusterID), 8)],
+		Namespace: o.Namespace, Owner: "k8s-" + o.ClusterID,
 		Places: o.Places, Readier: o.Readier, Renew: o.Renew, Log: o.Log, Times: o.Times,
 	})
 	if err != nil {
