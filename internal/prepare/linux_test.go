@@ -4,6 +4,7 @@ package prepare_test
 
 import (
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,5 +67,25 @@ func TestWrongPasswordOfTheImageIsARefusedLogin(t *testing.T) {
 	v.Endpoint.Auth.Password = machine.NewSecret("wrong")
 	if _, err := prepare.Machine(t.Context(), v); !fault.Is(err, fault.AuthRefused) {
 		t.Errorf("got %v, want AuthRefused", err)
+	}
+}
+
+func TestLoginThatIsRefusedAtFirstIsTriedAgain(t *testing.T) {
+	m := newMac(t, macshell.Options{Linux: true, Sudo: macshell.SudoFree})
+	m.Do("echo admin:not-known-yet | chpasswd")
+	known := make(chan struct{})
+	go func() {
+		defer close(known)
+		for !strings.Contains(m.Log(), "Failed password") && t.Context().Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
+		m.Do("echo admin:admin | chpasswd")
+	}()
+	v := m.visit()
+	v.Patience = time.Minute
+	ready, err := prepare.Machine(t.Context(), v)
+	<-known
+	if err != nil || ready.Err() != nil {
+		t.Errorf("got %v, %v", err, ready.Err())
 	}
 }

@@ -3,6 +3,7 @@ package prepare
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
@@ -17,6 +18,9 @@ type Visit struct {
 	Want     Want             // without Agent and AgentRoot, which the visit finds out
 	Agents   deliver.Source
 	Reach    reach.Options
+	// Patience is how long the first login may be refused: sshd of a machine that was just
+	// made answers before its accounts are known.
+	Patience time.Duration
 }
 
 // Ready is what a visit found.
@@ -33,11 +37,22 @@ func Machine(ctx context.Context, v Visit) (Ready, error) {
 	plan := Plan(v.Want.OS)
 	entry, rest := Entry(plan)
 	var ready Ready
-	err := v.with(ctx, v.Endpoint, func(c *reach.Client) error {
-		var err error
-		ready.Report, err = Run(ctx, Over(c), entry, v.Want)
-		return err
-	})
+	let := func() error {
+		return v.with(ctx, v.Endpoint, func(c *reach.Client) error {
+			var err error
+			ready.Report, err = Run(ctx, Over(c), entry, v.Want)
+			return err
+		})
+	}
+	err := let()
+	for deadline := time.Now().Add(v.Patience); fault.Is(err, fault.AuthRefused) && time.Now().Before(deadline); {
+		select {
+		case <-time.After(lookPause):
+			err = let()
+		case <-ctx.Done():
+			return ready, err
+		}
+	}
 	if err != nil || ready.Err() != nil {
 		return ready, err
 	}
@@ -49,6 +64,9 @@ func Machine(ctx context.Context, v Visit) (Ready, error) {
 			return err
 		}
 		v.Want.Agent, v.Want.AgentRoot = ready.Agent.Path, ready.Agent.Root
+		if err := v.resolve(ctx, Over(c)); err != nil {
+			return err
+		}
 		more, err := Run(ctx, Over(c), rest, v.Want)
 		ready.Power, ready.Findings = more.Power, append(ready.Findings, more.Findings...)
 		if err != nil {
@@ -120,14 +138,32 @@ func (v Visit) with(ctx context.Context, ep machine.Endpoint, do func(*reach.Cli
 	return do(c)
 }
 
-// sessionOf asks the agent in which session runs will be. Windows' shell is
-// not asked: there the answer is the same for all.
+// resolve finds the folder that the agent has, which follows links on the way to it.
+func (v *Visit) resolve(ctx context.Context, sh Shell) error {
+	if v.Want.OS == "windows" {
+		return nil
+	}
+	r := runner{sh: sh, want: v.Want}
+	out, _, err := r.script(ctx, Script{Text: fmt.Sprintf(`cd %s && echo "root=$(pwd -P)"`, quote(v.Want.AgentRoot))})
+	if err != nil {
+		return err
+	}
+	root := parse(out.Stdout)["root"]
+	if root == "" {
+		return fault.New(fault.AgentUnfit, "the machine does not say where the agent's folder %s is: exit code %d: %s", v.Want.AgentRoot, out.Exit, words(out))
+	}
+	v.Want.AgentRoot = root
+	return nil
+}
+
+// sessionOf asks the agent in which session runs will be.
 func sessionOf(ctx context.Context, sh Shell, w Want, p Power) (string, error) {
+	script := fmt.Sprintf("%s status --root %s", quote(w.Agent), quote(w.AgentRoot))
 	if w.OS == "windows" {
-		return "console", nil
+		script = fmt.Sprintf("& %s status --root %s\n", quotePS(w.Agent), quotePS(w.AgentRoot))
 	}
 	r := runner{sh: sh, want: w, power: p}
-	out, _, err := r.script(ctx, Script{Text: fmt.Sprintf("%s status --root %s", quote(w.Agent), quote(w.AgentRoot))})
+	out, _, err := r.script(ctx, Script{Text: script})
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -16,6 +17,9 @@ import (
 
 // What a pool wants that does not say so; the API server writes the same into a preparation.
 const defaultMinFree = 2 << 30
+
+// accountPatience is how long a machine that was just made may refuse its own login: a guess.
+const accountPatience = 30 * time.Second
 
 func defaultRootFolders() []string { return []string{"workspace", "tekton"} }
 
@@ -50,7 +54,11 @@ func (r *Readier) visitWithout(w pools.Work) prepare.Visit {
 	if p.MinFreeDisk != nil {
 		want.MinFree = p.MinFreeDisk.Value()
 	}
-	return prepare.Visit{Endpoint: w.Machine.Endpoint, Want: want, Agents: r.agents, Reach: r.reach}
+	v := prepare.Visit{Endpoint: w.Machine.Endpoint, Want: want, Agents: r.agents, Reach: r.reach}
+	if !w.Lasting { // a host that goes on has its accounts, and may shut out who is refused often
+		v.Patience = accountPatience
+	}
+	return v
 }
 
 func steps(of []v1alpha1.OptionalStep) []prepare.Condition {
