@@ -17,15 +17,20 @@ import (
 	"outrigger.dev/outrigger/internal/devorka/access"
 )
 
-func decode[T any](t *testing.T, resp *http.Response) (v T) {
-	t.Helper()
+// kubeGet gets an object through the Kubernetes door.
+func kubeGet[T any](c *cluster, path string) (v T) {
+	c.t.Helper()
+	resp, err := c.kube(c.t.Context(), path)
+	if err != nil {
+		c.t.Fatal(err)
+	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err == nil {
 		err = json.Unmarshal(b, &v)
 	}
 	if err != nil {
-		t.Fatalf("%v in %s", err, b)
+		c.t.Fatalf("%v in %s", err, b)
 	}
 	return v
 }
@@ -220,11 +225,7 @@ func TestBridge(t *testing.T) {
 	if got := sh(t, login(t, b.IP, 22), "echo hi"); got != "hi" {
 		t.Errorf("got %q", got)
 	}
-	resp, err := c.kube(t.Context(), instances+"/a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if st := decode[struct{ Status struct{ IP, HostIP string } }](t, resp).Status; st.IP != a.IP || st.HostIP == st.IP {
+	if st := kubeGet[struct{ Status struct{ IP, HostIP string } }](c, instances+"/a").Status; st.IP != a.IP || st.HostIP == st.IP {
 		t.Errorf("status: %+v", st)
 	}
 }

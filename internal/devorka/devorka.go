@@ -19,6 +19,7 @@
 package devorka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -111,6 +112,7 @@ type Server struct {
 	signer   *token.Signer
 	access   *access.Access
 	faults   *inject.Faults
+	place    machines.Place
 	operator *operator.Operator
 	ca       *authority
 	network  *operator.Network
@@ -144,6 +146,7 @@ func Start(cfg Config) (s *Server, err error) {
 	if err != nil {
 		return s, err
 	}
+	s.place = place
 	times := operator.Documented.Faster(cfg.Speed)
 	if cfg.Times != nil {
 		times = *cfg.Times
@@ -166,6 +169,9 @@ func Start(cfg Config) (s *Server, err error) {
 	}
 	return s, s.openDoors()
 }
+
+// objectsFile has everything that the doors serve.
+const objectsFile = "objects.json"
 
 // openState opens what is kept, or a folder that is not.
 func (s *Server) openState() error {
@@ -195,7 +201,7 @@ func (s *Server) openState() error {
 		return fmt.Errorf("%s: another cluster runs on this folder", dir)
 	}
 	s.lock = lock
-	if s.store, err = store.Open(filepath.Join(dir, "objects.json")); err != nil {
+	if s.store, err = store.Open(filepath.Join(dir, objectsFile)); err != nil {
 		return err
 	}
 	if s.signer, err = token.Open(filepath.Join(dir, "tokens.pem")); err != nil {
@@ -230,6 +236,11 @@ func (s *Server) Close() error {
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Err())
+	}
+	if s.temp && s.place != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), sweepLimit) // the cluster's life is over
+		defer cancel()
+		errs = append(errs, removeDisks(ctx, s.place, s.store))
 	}
 	if s.temp && s.dir != "" {
 		errs = append(errs, os.RemoveAll(s.dir))

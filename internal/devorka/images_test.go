@@ -100,11 +100,8 @@ func TestImageTimes(t *testing.T) {
 		t.Errorf("the first took %s, want at least %s", took, slow)
 	}
 	node := func() []string {
-		resp, err := c.kube(t.Context(), "/apis/orka.macstadium.com/v1/namespaces/orka-default/orkanodes/mini-arm-1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return decode[struct{ Status struct{ Images []string } }](t, resp).Status.Images
+		const path = "/apis/orka.macstadium.com/v1/namespaces/orka-default/orkanodes/mini-arm-1"
+		return kubeGet[struct{ Status struct{ Images []string } }](c, path).Status.Images
 	}
 	if got := node(); len(got) != 1 || got[0] != sequoia {
 		t.Errorf("cached: %v", got)

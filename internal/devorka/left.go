@@ -2,11 +2,16 @@ package devorka
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"outrigger.dev/outrigger/internal/devorka/machines"
+	"outrigger.dev/outrigger/internal/devorka/operator"
+	"outrigger.dev/outrigger/internal/devorka/store"
 )
 
 const tempPrefix = "outrigger-orka-"
@@ -51,5 +56,19 @@ func (s *Server) removeLeft(dir string) error {
 	if err := place.Sweep(ctx, nil); err != nil {
 		return err
 	}
-	return os.RemoveAll(dir)
+	objects, err := store.Open(filepath.Join(dir, objectsFile))
+	if err != nil {
+		return err
+	}
+	return errors.Join(removeDisks(ctx, place, objects), os.RemoveAll(dir))
+}
+
+// removeDisks removes the disks of a cluster of which nothing is kept: those of virtual
+// machines are not in its folder.
+func removeDisks(ctx context.Context, place machines.Place, objects *store.Store) error {
+	var errs []error
+	for _, d := range operator.Disks(objects) {
+		errs = append(errs, place.Remove(ctx, d))
+	}
+	return errors.Join(errs...)
 }

@@ -234,7 +234,7 @@ func (s *server) change(c *call, next func(*store.Object) (*store.Object, error)
 			return apierrors.NewConflict(c.kind.Resource(), c.name, errors.New("the object has been modified; please apply your changes to the latest version and try again"))
 		}
 		if o.UID != "" && o.UID != old.UID {
-			return apierrors.NewConflict(c.kind.Resource(), c.name, fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", o.UID, old.UID))
+			return apierrors.NewConflict(c.kind.Resource(), c.name, fmt.Errorf("precondition failed: UID in precondition: %v, UID in object meta: %v", o.UID, old.UID))
 		}
 		if c.sub == "status" {
 			old.Status = o.Status
@@ -276,10 +276,10 @@ func (s *server) delete(c *call) error {
 	}
 	if p := opts.Preconditions; p != nil {
 		if p.UID != nil && *p.UID != old.UID {
-			return apierrors.NewConflict(c.kind.Resource(), c.name, fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", *p.UID, old.UID))
+			return apierrors.NewConflict(c.kind.Resource(), c.name, fmt.Errorf("precondition failed: UID in precondition: %v, UID in object meta: %v", *p.UID, old.UID))
 		}
 		if p.ResourceVersion != nil && *p.ResourceVersion != old.ResourceVersion {
-			return apierrors.NewConflict(c.kind.Resource(), c.name, fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", *p.ResourceVersion, old.ResourceVersion))
+			return apierrors.NewConflict(c.kind.Resource(), c.name, fmt.Errorf("precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", *p.ResourceVersion, old.ResourceVersion))
 		}
 	}
 	if c.dry() || slices.Contains(opts.DryRun, metav1.DryRunAll) {

@@ -52,6 +52,24 @@ func referenceName(ref string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
+// Disks are those that the images of a cluster have, in it and in its registries.
+func Disks(s *store.Store) []machines.Disk {
+	var disks []machines.Disk
+	images, _ := s.List(store.Images, "")
+	for _, i := range images {
+		if d := i.Annotations[noteDisk]; d != "" {
+			disks = append(disks, machines.Disk(d))
+		}
+	}
+	references, _ := s.List(store.Registry, "")
+	for _, r := range references {
+		if d := store.Spec[store.ReferenceSpec](r).Disk; d != "" {
+			disks = append(disks, machines.Disk(d))
+		}
+	}
+	return disks
+}
+
 // AddImage makes an image of the base, ready at once: a name, or an OCI reference.
 func (o *Operator) AddImage(image, arch string) error {
 	if orkav1.IsReference(image) {
@@ -98,7 +116,7 @@ func (o *Operator) CreateImage(img *store.Object, user string) (*store.Object, e
 		return nil, denied(store.Images, "%s", err)
 	}
 	var job func(context.Context, machines.Disk) error
-	arch := orkav1.Arm
+	var arch string
 	switch spec.SourceType {
 	case orkav1.SourceVM:
 		if spec.SourceNamespace == "" {

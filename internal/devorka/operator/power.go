@@ -57,7 +57,7 @@ func (o *Operator) revert(ctx context.Context, v *vm, m machines.Machine, spec *
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(m.Stop(ctx), m.Delete(ctx)); err != nil {
+	if err := m.Delete(ctx); err != nil {
 		return err
 	}
 	fresh, err := o.cfg.Place.Create(ctx, machines.Spec{

@@ -55,7 +55,7 @@ func (o *Operator) make(ctx context.Context, v *vm, obj *store.Object) error {
 		if f.Message != "" {
 			return errors.New(f.Message)
 		}
-		return errors.New(crashed)
+		return fmt.Errorf("%s", crashed) // a sentence that Orka's users see
 	}
 	m, err := o.cfg.Place.Create(ctx, machines.Spec{
 		Name: string(v.uid), Disk: disk, CPUs: spec.CPU, MemoryMiB: int(v.demand.MemoryGiB * 1024),
@@ -350,10 +350,7 @@ func (o *Operator) dismantle(ctx context.Context, v *vm, keep bool) error {
 	v.mu.Unlock()
 	var err error
 	if m != nil && !keep {
-		if err = m.Stop(ctx); err == nil {
-			err = m.Delete(ctx)
-		}
-		if err != nil {
+		if err = m.Delete(ctx); err != nil {
 			v.mu.Lock()
 			v.machine = m
 			v.mu.Unlock()
