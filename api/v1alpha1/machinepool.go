@@ -40,6 +40,7 @@ type MachinePool struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.buildKeychain) || self.os == 'darwin'",message="preparation.buildKeychain needs macOS: set os to darwin or leave it out"
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.disablePasswordLogin) || !self.preparation.disablePasswordLogin || self.os != 'windows'",message="preparation.disablePasswordLogin is for macOS and Linux: on Windows turn it off in the image"
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.disablePasswordLogin) || !self.preparation.disablePasswordLogin || !has(self.provider.local)",message="preparation.disablePasswordLogin would change the controller's own computer: machines of the provider local have no passwords"
+// +kubebuilder:validation:XValidation:rule="!has(self.reach) || !(has(self.provider.local) || has(self.provider.qemu))",message="reach is for machines elsewhere: those of local and qemu are on the controller's own computer"
 type MachinePoolSpec struct {
 	// The operating system of the machines, in Go's word for it.
 	// +kubebuilder:validation:Enum=darwin;linux;windows
@@ -85,6 +86,9 @@ type MachinePoolSpec struct {
 	// +kubebuilder:default="10m"
 	// +optional
 	BootTimeout *metav1.Duration `json:"bootTimeout,omitempty"`
+	// The way to the machines and to the provider's API; unset: directly.
+	// +optional
+	Reach *ReachSpec `json:"reach,omitempty"`
 	// The namespaces whose Pods may use this pool; unset: all.
 	// +optional
 	AllowedNamespaces *metav1.LabelSelector `json:"allowedNamespaces,omitempty"`
@@ -96,6 +100,26 @@ type MachinePoolSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	MemoryMiB int32 `json:"memoryMiB,omitempty"`
+}
+
+// A ReachSpec says how the controller, and the Pods that hold machines, reach them.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.network) != has(self.proxies)",message="reach wants either network, of the controller's hub, or proxies"
+type ReachSpec struct {
+	// A network of the hub that the controller is given with --hub-url. A Pod gets a
+	// pass for its own machine's address and nothing else.
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +optional
+	Network string `json:"network,omitempty"`
+	// Proxies that are passed in order. They take no password: one that wants a
+	// password belongs behind a hub, so that no Pod has it.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:items:MaxLength=300
+	// +kubebuilder:validation:items:Pattern=`^(socks5|http)://[^/@?#]+$`
+	// +optional
+	Proxies []string `json:"proxies,omitempty"`
 }
 
 // A ProviderSpec names one provider.

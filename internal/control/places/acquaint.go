@@ -17,6 +17,7 @@ import (
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/provider"
 	"outrigger.dev/outrigger/internal/provider/sshhost"
+	"outrigger.dev/outrigger/internal/reach/via"
 )
 
 // acquainted learns the keys of hosts at the first contact, and writes them into a
@@ -24,6 +25,7 @@ import (
 type acquainted struct {
 	provider.Provider
 	hosts []sshhost.Host
+	dial  via.DialFunc // nil: TCP
 	file  string
 
 	mu    sync.Mutex
@@ -86,7 +88,7 @@ func (a *acquainted) meet(ctx context.Context) error {
 	keys := make([]ssh.PublicKey, len(a.hosts))
 	for i, h := range a.hosts {
 		if len(h.HostKeys) == 0 && !a.knows[addressOf(h)] {
-			wg.Go(func() { keys[i] = firstKey(ctx, addressOf(h)) })
+			wg.Go(func() { keys[i] = a.firstKey(ctx, addressOf(h)) })
 		}
 	}
 	wg.Wait()
@@ -147,11 +149,14 @@ func (a *acquainted) write(lines string) error {
 var errSeen = errors.New("seen")
 
 // firstKey returns the key that a host shows, or nil. Nothing is sent to it.
-func firstKey(ctx context.Context, address string) ssh.PublicKey {
+func (a *acquainted) firstKey(ctx context.Context, address string) ssh.PublicKey {
 	ctx, cancel := context.WithTimeout(ctx, contact)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
+	dial := a.dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, "tcp", address)
 	if err != nil {
 		return nil
 	}

@@ -24,6 +24,7 @@ import (
 // Places opens providers, and keeps them open until their pool changes.
 type Places struct {
 	place all.Place
+	hub   *Hub // nil: there is none
 
 	mu   sync.Mutex
 	open map[types.UID]opened
@@ -41,6 +42,12 @@ func New(place all.Place) *Places {
 		place.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Places{place: place, open: map[types.UID]opened{}}
+}
+
+// Behind lets pools name networks of the hub, and returns s.
+func (s *Places) Behind(hub *Hub) *Places {
+	s.hub = hub
+	return s
 }
 
 // Open implements [pools.Places].
@@ -76,6 +83,11 @@ func (s *Places) openPool(p *v1alpha1.MachinePool, secret, access *corev1.Secret
 	if err != nil {
 		return pools.Place{}, err
 	}
+	way, err := s.wayTo(p)
+	if err != nil {
+		return pools.Place{}, err
+	}
+	where.Dial = way.dial
 	opened, err := all.Open(p.Name, config, where)
 	if err != nil {
 		return pools.Place{}, err
@@ -83,7 +95,7 @@ func (s *Places) openPool(p *v1alpha1.MachinePool, secret, access *corev1.Secret
 	out := pools.Place{Provider: limit(opened)}
 	if ssh, ok := config.(sshhost.Config); ok {
 		out.Lasting = true
-		out.Provider = &acquainted{Provider: out.Provider, hosts: ssh.Hosts, file: s.knownHosts(p)}
+		out.Provider = &acquainted{Provider: out.Provider, hosts: ssh.Hosts, dial: way.dial, file: s.knownHosts(p)}
 	}
 	out.Adopt = func(ep machine.Endpoint) machine.Endpoint {
 		if auth.user != "" {
@@ -92,7 +104,7 @@ func (s *Places) openPool(p *v1alpha1.MachinePool, secret, access *corev1.Secret
 		if !auth.empty() {
 			ep.Auth = machine.Auth{Keys: auth.keys, Password: auth.password}
 		}
-		return ep
+		return way.tell(ep)
 	}
 	return out, nil
 }

@@ -17,12 +17,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/handoff"
 )
 
 // Options are what the controller is given.
 type Options struct {
 	Namespace string // of the controller's own objects: where the machines' logins are
 	Log       *slog.Logger
+	// Renew is as in [pools.Options].
+	Renew func(handoff.Claim) (handoff.Claim, error)
 }
 
 const (

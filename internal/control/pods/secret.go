@@ -49,6 +49,11 @@ func (r *reconciler) login(ctx context.Context, c *v1alpha1.MachineClaim) (*hand
 	if err != nil {
 		return nil, fault.New(fault.Internal, "Secret %s/%s: %w", s.Namespace, s.Name, err)
 	}
+	if r.Renew != nil {
+		if login, err = r.Renew(login); err != nil {
+			return nil, err
+		}
+	}
 	login.Name, login.Lease = c.Namespace+"/"+c.Name, pools.LeaseName(c.Name, c.UID)
 	return &login, nil
 }

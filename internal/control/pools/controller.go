@@ -85,6 +85,8 @@ type Options struct {
 	Readier   Readier
 	Log       *slog.Logger
 	Times     Times
+	// Renew brings up to date what a claim says of the way to its machine; nil: nothing of it ends.
+	Renew func(handoff.Claim) (handoff.Claim, error)
 }
 
 // Times are limits and intervals; those that are zero get their defaults.

@@ -196,5 +196,9 @@ func (c *core) login(ctx context.Context, m *v1alpha1.Machine) (handoff.Claim, e
 	if err := c.live.Get(ctx, c.loginName(m), &s); err != nil {
 		return handoff.Claim{}, err
 	}
-	return handoff.ParseClaim(s.Data[handoff.SecretKey])
+	claim, err := handoff.ParseClaim(s.Data[handoff.SecretKey])
+	if err == nil && c.Renew != nil {
+		return c.Renew(claim)
+	}
+	return claim, err
 }

@@ -25,6 +25,16 @@ type Place struct {
 	// Via is passed in order on the way to the provider's API and to its machines.
 	Via     []machine.Via
 	Tunnels via.Tunnels // for those steps that are WireGuard; may be nil
+	// Dial connects to the API and, from here, to machines; nil: as Via says.
+	Dial via.DialFunc
+}
+
+// dial is the way there; nil: TCP.
+func (p Place) dial() (via.DialFunc, error) {
+	if p.Dial != nil || len(p.Via) == 0 {
+		return p.Dial, nil
+	}
+	return via.Through(new(net.Dialer).DialContext, p.Via, p.Tunnels)
 }
 
 // Open returns the provider called name that config describes: the Config of
@@ -38,7 +48,7 @@ func Open(name string, config any, place Place) (provider.Provider, error) {
 }
 
 func open(name string, config any, place Place) (provider.Provider, error) {
-	dial, err := via.Through(new(net.Dialer).DialContext, place.Via, place.Tunnels)
+	dial, err := place.dial()
 	if err != nil {
 		return nil, fault.New(fault.Of(err), "provider %s: %w", name, err)
 	}
@@ -48,12 +58,12 @@ func open(name string, config any, place Place) (provider.Provider, error) {
 	case qemu.Config:
 		return seam(qemu.New(name, c, place.State, place.Log))
 	case orka.Config:
-		if len(place.Via) > 0 {
+		if dial != nil {
 			c.Dial = dial
 		}
 		return seam(orka.New(name, c, place.State, place.Log))
 	case sshhost.Config:
-		if len(place.Via) > 0 {
+		if dial != nil {
 			c.Dial = dial
 		}
 		return seam(sshhost.New(name, c, place.Agents, place.Log))
