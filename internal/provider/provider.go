@@ -57,6 +57,24 @@ type ImageSaver interface {
 	SaveImage(ctx context.Context, name machine.Name, image string) (Image, error)
 }
 
+// An ImageCommitter writes a running machine over the image that it was made from.
+type ImageCommitter interface {
+	CommitImage(ctx context.Context, name machine.Name) (Image, error)
+}
+
+// An ImagePusher puts a running machine's disk into a registry, from where machines are
+// made by the reference.
+type ImagePusher interface {
+	PushImage(ctx context.Context, name machine.Name, reference string) error
+}
+
+// An ImageCacher has hosts fetch an image before a machine of it is wanted there.
+type ImageCacher interface {
+	// CacheImage works on the nodes named, or on all for none. It reports each as it is
+	// done; progress may be nil, and is called by several at once.
+	CacheImage(ctx context.Context, image string, nodes []string, progress func(node string, err error)) error
+}
+
 // A BuildSpec asks for a base image.
 type BuildSpec struct {
 	Name     string

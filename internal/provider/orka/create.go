@@ -61,7 +61,8 @@ func (p *Provider) create(ctx context.Context, d door, spec machine.Spec, order 
 	if err := p.begin(spec, order, there); err != nil {
 		return machine.Machine{}, err
 	}
-	a := &attempt{p: p, d: d, spec: spec, order: order, start: time.Now(), ours: there}
+	a := p.attempt(d, spec, order)
+	a.ours = there
 	if !there {
 		if err := a.ask(ctx); err != nil {
 			return machine.Machine{}, err
@@ -78,6 +79,10 @@ func (p *Provider) create(ctx context.Context, d door, spec machine.Spec, order 
 		return machine.Machine{}, a.ending(ctx, err)
 	}
 	return m, nil
+}
+
+func (p *Provider) attempt(d door, spec machine.Spec, order orkaapi.Deploy) *attempt {
+	return &attempt{p: p, d: d, spec: spec, order: order, start: time.Now()}
 }
 
 // find tells whether the machine's VM is there already. One that is on its way out, or has
@@ -132,7 +137,7 @@ func (p *Provider) begin(spec machine.Spec, order orkaapi.Deploy, there bool) er
 func (a *attempt) ending(ctx context.Context, err error) error {
 	var f *fault.Error
 	switch {
-	case errors.Is(err, errVanished):
+	case err == nil || errors.Is(err, errVanished):
 		return err
 	case ctx.Err() != nil && !errors.As(err, &f):
 		return fault.New(fault.ProviderDown, "%s: machine %s: gave up: %w", a.p.name, a.spec.Name, context.Cause(ctx))

@@ -68,10 +68,6 @@ func New(name string, cfg Config, state string, log *slog.Logger) (*Provider, er
 		return nil, err
 	}
 	cfg = cfg.Defaults()
-	if cfg.Token.Empty() {
-		return nil, fault.New(fault.Config, "orka: has no token").
-			WithRemedy("Make a service account's: orka3 serviceaccount token NAME, and name it as tokenFile, tokenEnv or tokenCommand.")
-	}
 	api, err := orkaapi.New(orkaapi.Options{
 		Endpoint: cfg.Endpoint, Token: cfg.Token, Refresh: cfg.Refresh, CA: cfg.CA, Fields: cfg.Fields, DialContext: cfg.Dial, Log: log,
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 )
 
@@ -104,3 +105,47 @@ func (c *Client) HasImage(ctx context.Context, d Deploy) (what string, has, aske
 
 // MetadataURL is where a VM is told its own name.
 func (c *Client) MetadataURL() string { return c.Fields[fieldMetadataPath] }
+
+// Save makes an image of a VM, which is stopped meanwhile. It returns when the server has
+// taken it on, or when it is done: see the image's state.
+func (c *Client) Save(ctx context.Context, namespace, vm, image, description string) error {
+	body := map[string]any{"imageName": image, "description": description}
+	return c.rest.once(ctx, http.MethodPost, in(namespace, "vms", vm, "save"), nil, body, nil)
+}
+
+// Commit overwrites the image that a VM was made from with the VM.
+func (c *Client) Commit(ctx context.Context, namespace, vm, description string) error {
+	return c.rest.once(ctx, http.MethodPost, in(namespace, "vms", vm, "commit"), nil, map[string]any{"description": description}, nil)
+}
+
+// Push begins to push a VM's disk to a registry and returns the name of the job that does it.
+func (c *Client) Push(ctx context.Context, namespace, vm, reference string) (job string, err error) {
+	var out struct {
+		JobName string `json:"jobName"`
+	}
+	err = c.rest.once(ctx, http.MethodPost, in(namespace, "vms", vm, "push"), nil, map[string]any{"imageReference": reference}, &out)
+	return out.JobName, err
+}
+
+// Job tells how far the Pod of a push is: its phase, "" if there is none, and its words.
+func (k *Kube) Job(ctx context.Context, job string) (phase, words string, err error) {
+	var list struct {
+		Items []struct {
+			Status struct {
+				Phase   Text `json:"phase"`
+				Message Text `json:"message"`
+			} `json:"status"`
+		}
+	}
+	query := url.Values{"labelSelector": {"job-name=" + job}}
+	if err := k.d.call(ctx, http.MethodGet, "/api/v1/namespaces/"+url.PathEscape(k.namespace)+"/pods", query, nil, &list); err != nil {
+		return "", "", err
+	}
+	for _, pod := range list.Items { // a job tries again with another Pod
+		phase, words = string(pod.Status.Phase), oneLine([]byte(pod.Status.Message))
+		if phase == "Succeeded" {
+			return phase, words, nil
+		}
+	}
+	return phase, words, nil
+}
