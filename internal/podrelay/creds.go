@@ -44,7 +44,12 @@ func (j *job) credentialLinks(folder, dir string) ([]relay.Link, error) {
 			}
 			name := strings.TrimPrefix(file, dir+"/")
 			out = append(out, relay.Link{
-				Path: "~/" + name, Target: path.Join(folder, name), Rewritten: func(wire.LinkAnswer) {},
+				Path: "~/" + name, Target: path.Join(folder, name),
+				Rewritten: func(a wire.LinkAnswer) {
+					if j.state.first("refused-" + strings.ReplaceAll(name, "/", "-")) {
+						j.watch.Warn("~/" + name + " cannot be made on the machine (" + a.Why + "): the credentials that Tekton made for the Pod are not used there")
+					}
+				},
 				Failed: func(err error) error {
 					if !relay.PathTaken(err) {
 						return err

@@ -147,7 +147,9 @@ func TestARunThatTheMachineForgot(t *testing.T) {
 	first.end()
 	p.release()
 	// Which of the two depends on whether the agent's daemon still remembers its end.
-	told := func(errs string) bool { return strings.Contains(errs, "forgotten") || strings.Contains(errs, "was released") }
+	told := func(errs string) bool {
+		return strings.Contains(errs, "forgotten") || strings.Contains(errs, "was released")
+	}
 	if got := c.sh("echo twice"); got.code != 125 || got.out != "" || !told(got.errs) {
 		t.Errorf("%+v, want a fault that says so", got)
 	}

@@ -54,6 +54,7 @@ func TestTektonsStepsWhereRootIsNotToBeHad(t *testing.T) {
 func TestTektonsCredentialsAreInEffectOnTheMachine(t *testing.T) {
 	p := newPod(t)
 	p.write(filepath.Join(p.server.Home, ".ssh/known_hosts"), "its own\n")
+	p.must(os.Chmod(filepath.Join(p.server.Home, ".ssh"), 0o777)) // the login's, as all of its home
 	for _, name := range []string{"step-one", "step-two"} {
 		c := p.step(name)
 		for file, content := range map[string]string{".gitconfig": "[user]\n\tname = " + name + "\n", ".docker/config.json": "{}", ".ssh/id_rsa": "key", ".ssh/known_hosts": "ours"} {
