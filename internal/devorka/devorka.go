@@ -22,7 +22,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -39,68 +38,6 @@ import (
 	"outrigger.dev/outrigger/internal/devorka/store"
 	"outrigger.dev/outrigger/internal/devorka/token"
 )
-
-// A Config describes a cluster. The zero Config is one host with machines that are
-// folders, at full documented slowness.
-type Config struct {
-	Listen     string // of the REST door; "127.0.0.1:0"
-	KubeListen string // of the Kubernetes door; the same host, any port
-
-	Hosts         int     // Apple silicon nodes: 1
-	IntelHosts    int     // Intel nodes: 0
-	HostCPUs      int     // cores of each: 8
-	HostMemoryGiB float64 // memory of each: 32
-	Images        []string
-	Bridge        bool // VMs have addresses of their own
-
-	// Addresses are those of the nodes, in order and again from the first. Empty
-	// means one loopback address for each node where the system has more than one.
-	Addresses []string
-	Names     []string // further names that the Kubernetes door's certificate is good for
-
-	// State keeps images, tokens and certificates between processes; "" keeps nothing.
-	State string
-	// Machines makes the machines of the cluster below a folder; nil makes local ones.
-	Machines func(dir string, log *slog.Logger) (machines.Place, error)
-
-	Speed         float64         // how many times as fast as documented: 1
-	Times         *operator.Times // instead of the documented ones; not affected by Speed
-	DeployTimeout time.Duration   // of REST deploys that give none: 10 minutes
-	Minute        time.Duration   // how long a minute of a deploy's own timeout lasts
-	Doubts        operator.Doubts
-	Seed          uint64 // of what happens by chance
-
-	Log *slog.Logger
-}
-
-func (c Config) defaults() Config {
-	set(&c.Listen, "127.0.0.1:0")
-	set(&c.Hosts, 1)
-	c.Hosts = max(c.Hosts, 0)
-	set(&c.HostCPUs, 8)
-	set(&c.HostMemoryGiB, 32)
-	set(&c.Speed, 1)
-	set(&c.DeployTimeout, 10*time.Minute)
-	set(&c.Minute, time.Minute)
-	c.Doubts = c.Doubts.Defaults()
-	if c.Machines == nil {
-		c.Machines = func(dir string, log *slog.Logger) (machines.Place, error) { return machines.NewLocal(dir, log) }
-	}
-	if len(c.Images) == 0 {
-		c.Images = []string{"sonoma-90gb-orka3-arm", "sequoia-90gb-orka3-arm"}
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	return c
-}
-
-func set[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
 
 // A Server is one cluster.
 type Server struct {
@@ -284,45 +221,6 @@ func (s *Server) Faults() *inject.Faults { return s.faults }
 
 // Operator carries out what only somebody at the cluster could do.
 func (s *Server) Operator() *operator.Operator { return s.operator }
-
-// A Grant says what a token is good for.
-type Grant struct {
-	Role      string        // one of access.Roles; "": none at all
-	Namespace string        // of the role; "" orka-default
-	TTL       time.Duration // 0: a year
-	Forever   bool          // a token without exp
-}
-
-// Token makes a service account with a role and returns a token of it.
-func (s *Server) Token(g Grant) (string, error) {
-	set(&g.Namespace, orkav1.DefaultNamespace)
-	set(&g.TTL, 8760*time.Hour)
-	if g.Forever {
-		g.TTL = 0
-	}
-	name := "dev"
-	if g.Role != "" {
-		name = g.Role
-	}
-	name += "-" + store.Suffix()
-	if _, err := s.store.Create(store.ServiceAccounts, object(g.Namespace, name)); err != nil {
-		return "", err
-	}
-	if g.Role != "" {
-		where := g.Namespace
-		if g.Role == access.Admin || g.Role == access.ClusterDev {
-			where = ""
-		}
-		if err := s.access.Bind(g.Role, where, token.User(g.Namespace, name)); err != nil {
-			return "", err
-		}
-	}
-	text, _, err := s.access.Issue(g.Namespace, name, g.TTL)
-	return text, err
-}
-
-// RotateKeys voids every token that there is, as some upgrades do.
-func (s *Server) RotateKeys() error { return s.signer.Rotate() }
 
 // NodeReady makes a node ready, or not.
 func (s *Server) NodeReady(name string, ready bool) error {

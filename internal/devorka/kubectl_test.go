@@ -119,10 +119,23 @@ func TestKubectl(t *testing.T) {
 	}
 	defer func() { _ = watch.Process.Kill(); _ = watch.Wait() }()
 	lines := bufio.NewScanner(stream)
+	seen := map[string]bool{}
+	until := func(want string) {
+		t.Helper()
+		for !seen[want] {
+			if !lines.Scan() {
+				t.Fatalf("the watch ended without %s: %v", want, seen)
+			}
+			seen[strings.Join(strings.Fields(lines.Text()), " ")] = true
+		}
+	}
 
+	c.arm(`{"kind": "no-capacity"}`) // until the watch has seen it
 	if out := k.run(basicVM, "create", "-f", "-"); !strings.Contains(out, "virtualmachineinstance.orka.macstadium.com/my-orka-vm created") {
 		t.Errorf("create: %s", out)
 	}
+	until("ADDED my-orka-vm Pending")
+	c.disarm()
 	k.run("", "wait", "vm/my-orka-vm", "--for=jsonpath={.status.phase}=Running", "--timeout=30s")
 	k.run(complexVM, "apply", "-f", "-")
 	k.run("", "wait", "vms/my-advanced-orka-vm", "--for=jsonpath={.status.phase}=Running", "--timeout=30s")
@@ -166,19 +179,8 @@ func TestKubectl(t *testing.T) {
 	}
 	k.run("", "delete", "vm", "--all")
 
-	seen := map[string]bool{}
-	for lines.Scan() {
-		f := strings.Fields(lines.Text())
-		seen[strings.Join(f, " ")] = true
-		if seen["DELETED my-orka-vm Running"] {
-			break
-		}
-	}
-	for _, want := range []string{"ADDED my-orka-vm Pending", "MODIFIED my-orka-vm Running", "ADDED my-advanced-orka-vm Pending", "DELETED my-orka-vm Running"} {
-		if !seen[want] {
-			t.Errorf("the watch did not show %s: %v", want, seen)
-		}
-	}
+	until("MODIFIED my-orka-vm Running")
+	until("DELETED my-orka-vm Running")
 }
 
 func TestKubectlIsRefused(t *testing.T) {

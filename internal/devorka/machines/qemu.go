@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -213,7 +212,7 @@ func (v *qemuMachine) SSH(ctx context.Context, c net.Conn) {
 		v.q.log.Debug("no ssh", "machine", v.m.Name, "error", err)
 		return
 	}
-	join(ctx, c, d)
+	Splice(ctx, c, d)
 }
 
 func (v *qemuMachine) Dial(ctx context.Context, port int) (net.Conn, error) {
@@ -241,18 +240,4 @@ func (v *qemuMachine) Delete(ctx context.Context) error {
 	}
 	v.mu.Unlock()
 	return v.q.p.Delete(ctx, v.m.Name)
-}
-
-// join copies both ways until both are over, or ctx is.
-func join(ctx context.Context, a, b net.Conn) {
-	stop := context.AfterFunc(ctx, func() { a.Close(); b.Close() })
-	defer stop()
-	var up sync.WaitGroup
-	up.Go(func() {
-		_, _ = io.Copy(b, a) // until either side has had enough
-		b.Close()
-	})
-	_, _ = io.Copy(a, b)
-	a.Close()
-	up.Wait()
 }
