@@ -63,7 +63,8 @@ try: build ## build a real C project on a machine and bring the result back (ON=
 TEST_PACKAGES := gcc libc6-dev make git procps openssh-client openssh-server sudo openssl rsync \
 	busybox-static zsh ksh tcsh fish \
 	qemu-system-x86 qemu-utils mmdebstrap fakeroot uidmap e2fsprogs dosfstools \
-	binutils-mingw-w64-x86-64 wine64
+	binutils-mingw-w64-x86-64 wine64 \
+	iproute2 microsocks tinyproxy dante-server wireguard-go wireguard-tools curl
 
 .PHONY: test
 test: go ## all tests that need no cluster

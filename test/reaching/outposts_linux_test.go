@@ -163,7 +163,7 @@ type run struct {
 	lines []string
 }
 
-const runLines = 400
+const runLines = 300
 
 func (m *meeting) begin(config string) *run {
 	m.t.Helper()

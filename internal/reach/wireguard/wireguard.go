@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
@@ -105,7 +106,13 @@ func up(ctx context.Context, c *Conf) (*tunnel, error) {
 	return &tunnel{c, dev, stack}, nil
 }
 
+// dialLimit bounds one attempt, three times as long as a handshake waits to be
+// repeated. It is shorter than package reach's, so that we tell why there is no answer.
+const dialLimit = 15 * time.Second
+
 func (t *tunnel) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, fault.New(fault.Config, "WireGuard: %q is no address", address)
