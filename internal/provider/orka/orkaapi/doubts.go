@@ -13,8 +13,6 @@ const (
 	fieldISO          = "iso"
 	fieldSerial       = "systemSerial"
 	fieldDisplayDPI   = "displayDPI"
-	fieldCacheRemove  = "imagecacheRemove"
-	fieldRemotePull   = "remotePull"
 	fieldMetadataPath = "metadataPath"
 )
 
@@ -32,8 +30,6 @@ var Doubts = []Doubt{
 	{fieldISO, "iso", "REST name of an attached ISO: taken from the Kubernetes object"},
 	{fieldSerial, "systemSerial", "REST name of the serial number: taken from the Kubernetes object"},
 	{fieldDisplayDPI, "displayDPI", "the documentation writes displayDPI, one published client displayDpi; a Go server takes both"},
-	{fieldCacheRemove, "imagecache/remove", "path below /api/v1 that evicts a cached image: the notes print /v1/imagecache/remove"},
-	{fieldRemotePull, "newName", "REST name of the local name in a pull of a remote image"},
 	{fieldMetadataPath, "http://169.254.169.254/metadata/orka_vm_name", "path and form of the VM's own name in its metadata service: only the keys are published"},
 	{"", "any 2xx", "which success codes POST and DELETE answer with, and whether DELETE is synchronous: any 2xx is success, no body is needed, and we look until the VM is gone"},
 	{"", "look by name", "status and text of a deploy that missed its time, found no node, no image or a taken name: none is matched; after any failure the VM is looked for by its name, and the nodes and the image are asked"},
