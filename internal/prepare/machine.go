@@ -64,7 +64,7 @@ func Machine(ctx context.Context, v Visit) (Ready, error) {
 			return err
 		}
 		v.Want.Agent, v.Want.AgentRoot = ready.Agent.Path, ready.Agent.Root
-		if err := v.resolve(ctx, Over(c)); err != nil {
+		if v.Want.AgentRoot, err = resolve(ctx, Over(c), v.Want); err != nil {
 			return err
 		}
 		more, err := Run(ctx, Over(c), rest, v.Want)
@@ -139,21 +139,20 @@ func (v Visit) with(ctx context.Context, ep machine.Endpoint, do func(*reach.Cli
 }
 
 // resolve finds the folder that the agent has, which follows links on the way to it.
-func (v *Visit) resolve(ctx context.Context, sh Shell) error {
-	if v.Want.OS == "windows" {
-		return nil
+func resolve(ctx context.Context, sh Shell, w Want) (string, error) {
+	if w.OS == "windows" {
+		return w.AgentRoot, nil
 	}
-	r := runner{sh: sh, want: v.Want}
-	out, _, err := r.script(ctx, Script{Text: fmt.Sprintf(`cd %s && echo "root=$(pwd -P)"`, quote(v.Want.AgentRoot))})
+	r := runner{sh: sh, want: w}
+	out, _, err := r.script(ctx, Script{Text: fmt.Sprintf(`cd %s && echo "root=$(pwd -P)"`, quote(w.AgentRoot))})
 	if err != nil {
-		return err
+		return "", err
 	}
 	root := parse(out.Stdout)["root"]
 	if root == "" {
-		return fault.New(fault.AgentUnfit, "the machine does not say where the agent's folder %s is: exit code %d: %s", v.Want.AgentRoot, out.Exit, words(out))
+		return "", fault.New(fault.AgentUnfit, "the machine does not say where the agent's folder %s is: exit code %d: %s", w.AgentRoot, out.Exit, words(out))
 	}
-	v.Want.AgentRoot = root
-	return nil
+	return root, nil
 }
 
 // sessionOf asks the agent in which session runs will be.
