@@ -6,7 +6,10 @@ import (
 
 	"outrigger.dev/outrigger/internal/cli/app"
 	"outrigger.dev/outrigger/internal/cli/image/build"
+	"outrigger.dev/outrigger/internal/cli/image/cache"
+	"outrigger.dev/outrigger/internal/cli/image/commit"
 	"outrigger.dev/outrigger/internal/cli/image/list"
+	"outrigger.dev/outrigger/internal/cli/image/push"
 	"outrigger.dev/outrigger/internal/cli/image/remove"
 	"outrigger.dev/outrigger/internal/cli/image/save"
 )
@@ -22,6 +25,6 @@ func New(a *app.App) *cobra.Command {
   outrigger image save box clang
   outrigger run --on qemu --image clang -- make`,
 	}
-	cmd.AddCommand(list.New(a), save.New(a), build.New(a), remove.New(a))
+	cmd.AddCommand(list.New(a), save.New(a), build.New(a), commit.New(a), push.New(a), cache.New(a), remove.New(a))
 	return app.Group(cmd)
 }

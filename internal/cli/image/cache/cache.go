@@ -1,0 +1,54 @@
+// Package cache is outrigger image cache.
+package cache
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"outrigger.dev/outrigger/internal/cli/app"
+	"outrigger.dev/outrigger/internal/provider"
+)
+
+// Options are the command's flags.
+type Options struct {
+	On   string
+	Node []string
+}
+
+// New returns the command.
+func New(a *app.App) *cobra.Command {
+	var o Options
+	cmd := &cobra.Command{
+		Use:   "cache IMAGE",
+		Short: "Have the provider's hosts fetch an image beforehand",
+		Long: `Have the provider's hosts fetch an image before a machine of it is wanted there. At
+MacStadium Orka each node runs a VM of it for a moment, so it takes room; a node that
+has none is told of, and the exit code is 125.`,
+		Example: "  outrigger image cache --on orka ghcr.io/macstadium/orka-images/sequoia:latest",
+		Args:    app.Args("IMAGE"),
+		RunE:    app.Run(func(ctx context.Context, args []string) error { return run(ctx, a, o, args[0]) }),
+	}
+	cmd.Flags().StringVar(&o.On, "on", "", "`provider` whose hosts fetch it (default: the one that can)")
+	cmd.Flags().StringArrayVar(&o.Node, "node", nil, "only this `host`, may be repeated (default: all)")
+	app.ProviderIsOn(cmd)
+	a.CompleteFlag(cmd, "on", a.CompleteProviders)
+	return cmd
+}
+
+func run(ctx context.Context, a *app.App, o Options, image string) error {
+	who, err := app.TheOneThatCan[provider.ImageCacher](ctx, a, o.On, "fetch images beforehand")
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	return who.Can.CacheImage(ctx, image, o.Node, func(node string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil && !a.Flags.Quiet {
+			_, _ = fmt.Fprintln(a.IO.Out, node) // the rest goes on if nobody reads it
+		}
+	})
+}
