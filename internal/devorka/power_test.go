@@ -1,12 +1,19 @@
 package devorka_test
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
 
 	"outrigger.dev/outrigger/internal/devorka"
 )
@@ -54,4 +61,87 @@ func TestPower(t *testing.T) {
 	if code, text := c.call(http.MethodPost, vms+"/arm/exec", map[string]any{"action": "stop"}); code != http.StatusForbidden || !strings.Contains(text, "not supported on Apple silicon") {
 		t.Errorf("stop on Apple silicon: %d %s", code, text)
 	}
+}
+
+// TestSSHIsAsOnAMac: keys, files and forwarding, as macOS's Remote Login has them.
+func TestSSHIsAsOnAMac(t *testing.T) {
+	c := start(t, devorka.Config{})
+	vm := c.deploy("mac", sequoia)
+	client := login(t, vm.IP, *vm.SSH)
+	address := net.JoinHostPort(vm.IP, strconv.Itoa(*vm.SSH))
+
+	signer := newSigner(t)
+	sh(t, client, "mkdir -p .ssh && echo '"+strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))+"' >>.ssh/authorized_keys")
+	dial := func(user string, auth ...ssh.AuthMethod) error {
+		conn, err := ssh.Dial("tcp", address, &ssh.ClientConfig{User: user, Auth: auth, HostKeyCallback: ssh.InsecureIgnoreHostKey()})
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+	if err := dial("admin", ssh.PublicKeys(signer)); err != nil {
+		t.Errorf("the key that was put there: %v", err)
+	}
+	if dial("admin", ssh.PublicKeys(newSigner(t))) == nil || dial("admin", ssh.Password("wrong")) == nil || dial("root", ssh.Password("admin")) == nil {
+		t.Error("somebody else was let in")
+	}
+	if err := dial("admin", ssh.KeyboardInteractive(func(_, _ string, questions []string, _ []bool) ([]string, error) {
+		return slices.Repeat([]string{"admin"}, len(questions)), nil
+	})); err != nil {
+		t.Errorf("keyboard-interactive: %v", err)
+	}
+
+	files, err := sftp.NewClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := files.Create("by-sftp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = f.Write([]byte("content"))
+	f.Close()
+	files.Close()
+	if got := sh(t, client, "cat by-sftp"); got != "content" {
+		t.Errorf("sftp: %q", got)
+	}
+
+	far, err := client.Listen("tcp", "127.0.0.1:0") // there
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if conn, err := far.Accept(); err == nil {
+			_, _ = conn.Write([]byte("from here"))
+			conn.Close()
+		}
+	}()
+	near, err := client.Dial("tcp", far.Addr().String()) // to there, and so back to here
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := io.ReadAll(near); string(b) != "from here" {
+		t.Errorf("forwarded: %q", b)
+	}
+	client.Close()
+	await(t, "nothing listens for a client that has left", func() bool {
+		conn, err := net.DialTimeout("tcp", far.Addr().String(), time.Second)
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+}
+
+func newSigner(t *testing.T) ssh.Signer {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
 }

@@ -101,10 +101,13 @@ func (o *Operator) forward(v *vm, p orkav1.Mapping) error {
 		return err
 	}
 	g := newGate(join(v.hostIP, p.Node), func(ctx context.Context, c net.Conn) {
-		d, err := v.machine.Dial(ctx, p.VM)
+		m := v.runs()
+		if m == nil {
+			return // it has just ended
+		}
+		d, err := m.Dial(ctx, p.VM)
 		if err != nil {
-			c.Close()
-			return
+			return // nothing listens there
 		}
 		machines.Splice(ctx, c, d)
 	})

@@ -4,9 +4,17 @@ import (
 	"errors"
 	"fmt"
 
+	"outrigger.dev/outrigger/internal/devorka/machines"
 	"outrigger.dev/outrigger/internal/devorka/orkav1"
 	"outrigger.dev/outrigger/internal/devorka/store"
 )
+
+// runs returns the machine, nil once it has been dismantled.
+func (v *vm) runs() machines.Machine {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.machine
+}
 
 func (o *Operator) find(namespace, name string) (*vm, error) {
 	o.mu.Lock()
@@ -37,10 +45,14 @@ func (o *Operator) Crash(namespace, name string) error {
 func (o *Operator) crash(v *vm) {
 	v.busy.Lock()
 	defer v.busy.Unlock()
-	if v.gate != nil {
-		v.gate.close()
+	v.mu.Lock()
+	m, g := v.machine, v.gate
+	v.mu.Unlock()
+	if m == nil || g == nil {
+		return // deleted meanwhile
 	}
-	if err := v.machine.Stop(o.ctx); err != nil {
+	g.close()
+	if err := m.Stop(o.ctx); err != nil {
 		o.cfg.Log.Warn("machine does not stop", "vm", v.name, "error", err)
 	}
 	o.fail(v, "The VM process has crashed.")

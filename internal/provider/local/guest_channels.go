@@ -42,6 +42,11 @@ func forward(nc ssh.NewChannel) {
 		return
 	}
 	go ssh.DiscardRequests(requests)
+	exchange(ch, c)
+}
+
+// exchange copies both ways until both are over.
+func exchange(ch ssh.Channel, c net.Conn) {
 	var up sync.WaitGroup
 	up.Go(func() {
 		_, _ = io.Copy(c, ch) // until either side has had enough

@@ -22,7 +22,7 @@ type server struct {
 	log    *slog.Logger
 	config *ssh.ServerConfig
 
-	guest bool // has what a Mac's sshd has: SFTP, and forwarding from the client
+	guest bool // has what a Mac's sshd has: SFTP and forwarding, both ways
 
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
@@ -144,8 +144,12 @@ func (s *server) connection(c net.Conn) {
 	s.mu.Lock()
 	s.used = true
 	s.mu.Unlock()
-	go ssh.DiscardRequests(requests) // ends with the connection
 	var sessions sync.WaitGroup
+	if s.guest {
+		sessions.Go(func() { listeners(conn, requests) })
+	} else {
+		go ssh.DiscardRequests(requests) // ends with the connection
+	}
 	for ch := range channels {
 		if s.guest && ch.ChannelType() == "direct-tcpip" {
 			sessions.Go(func() { forward(ch) })
