@@ -17,9 +17,9 @@ func (o *Operator) mix(v *vm) {
 		return
 	}
 	if other == nil {
-		for _, w := range o.vms {
+		for uid, w := range o.vms { // the latest that runs
 			w.mu.Lock()
-			if w != v && !w.ending && w.gate != nil {
+			if w != v && !w.ending && !w.dead && w.gate != nil && (other == nil || o.order[uid] > o.order[other.uid]) {
 				other = w
 			}
 			w.mu.Unlock()

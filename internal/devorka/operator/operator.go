@@ -61,6 +61,7 @@ type vm struct {
 
 	mu      sync.Mutex // the fields below
 	ending  bool
+	dead    bool // has crashed
 	machine machines.Machine
 	gate    *gate
 	extra   []*gate // of reservedPorts

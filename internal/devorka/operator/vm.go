@@ -22,7 +22,7 @@ func (o *Operator) find(namespace, name string) (*vm, error) {
 	for _, v := range o.vms {
 		if v.namespace == namespace && v.name == name {
 			v.mu.Lock()
-			ready := v.machine != nil && !v.ending
+			ready := v.machine != nil && !v.ending && !v.dead
 			v.mu.Unlock()
 			if ready {
 				return v, nil
@@ -47,6 +47,7 @@ func (o *Operator) crash(v *vm) {
 	defer v.busy.Unlock()
 	v.mu.Lock()
 	m, g := v.machine, v.gate
+	v.dead = true
 	v.mu.Unlock()
 	if m == nil || g == nil {
 		return // deleted meanwhile
