@@ -64,8 +64,8 @@ func parse(text string) (entry, error) {
 		return e, nil
 	}
 	e.name = fold(host)
-	rest := strings.TrimPrefix(e.name, "*.")
-	if e.name != "*" && (rest == "" || strings.ContainsAny(rest, "*/:[] ")) {
+	rest := fold(strings.TrimPrefix(host, "*.")) // "*." is not "*"
+	if host != "*" && (rest == "" || strings.ContainsAny(rest, "*/:[] ")) {
 		return entry{}, fmt.Errorf("%q is no address, no network such as 10.1.0.0/16 and no name", host)
 	}
 	return e, nil

@@ -39,7 +39,7 @@ const (
 	maxPass  = 4 << 10 // far above any that we sign
 )
 
-var b64 = base64.RawURLEncoding
+var b64 = base64.RawURLEncoding.Strict()
 
 // A Signer signs passes.
 type Signer struct{ key ed25519.PrivateKey }
