@@ -80,6 +80,13 @@ func hosts(ctx context.Context, b *bed) error {
 
 func (b *bed) hostUp(ctx context.Context, h host, self, root, login string) error {
 	pid := b.find(h.name)
+	if from, err := os.ReadFile(filepath.Join(h.dir, "root")); pid != 0 && (err != nil || string(from) != root) {
+		b.say("%s is made from other files by now: making it again", h.name)
+		if err := b.stop(0, h.name); err != nil {
+			return err
+		}
+		pid = 0
+	}
 	if pid == 0 {
 		if _, err := keyPair(h.dir, "ssh_host_ed25519_key"); err != nil {
 			return err

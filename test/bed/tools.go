@@ -20,13 +20,13 @@ const toolsImage = "registry.local/tools:1"
 // a computer without a way in.
 var toolPackages = []string{
 	"bash", "busybox", "ca-certificates", "coreutils", "curl", "file", "findutils", "git", "jq", "netcat-openbsd", "nodejs", "perl-base", "procps",
-	"python3-minimal", "rsync", "xxd",
+	"python3", "rsync", "xxd",
 	"iproute2", "openssh-client", "openssh-server", "sudo",
 }
 
 // customize makes of the packages what images of the examples are: Alpine's shell
-// is called ash. Besides root there is a user as on a Mac: one who may become root.
-const customize = `ln -s /bin/busybox "$1/bin/ash"; rm -f "$1"/etc/ssh/ssh_host_*
+// is called ash, and its sh, like that of the image bash, knows "==". Besides root there is a user as on a Mac: one who may become root.
+const customize = `ln -s /bin/busybox "$1/bin/ash"; ln -sf bash "$1/bin/sh"; rm -f "$1"/etc/ssh/ssh_host_*
 chroot "$1" useradd --create-home --shell /bin/bash --uid 1000 --password "*" runner
 echo "runner ALL=(ALL) NOPASSWD: ALL" > "$1/etc/sudoers.d/runner"`
 
