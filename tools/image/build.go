@@ -31,10 +31,8 @@ var recipes = []Recipe{
 	{Name: "cli", Program: "outrigger", Links: []string{"step"}, Title: "Outrigger's command line, for steps of Tasks"},
 }
 
-var architectures = []string{"amd64", "arm64"}
-
-// buildAll writes OUT/NAME.tar for each recipe: an index of both architectures.
-func buildAll(bin, out, registry, version string) error {
+// buildAll writes OUT/NAME.tar for each recipe: an index of the architectures, in Go's words.
+func buildAll(bin, out, registry, version string, architectures []string) error {
 	agents, err := agentsLayer(filepath.Join(bin, "agents"))
 	if err != nil {
 		return err

@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 )
 
+var architectures = []string{"amd64", "arm64"}
+
 // programs writes what `make images` finds, with the file's own name as content.
 func programs(t *testing.T) (bin string) {
 	t.Helper()
@@ -45,7 +47,7 @@ func TestPushedImagesHoldThePrograms(t *testing.T) {
 	defer server.Close()
 	host := strings.TrimPrefix(server.URL, "http://")
 	out := t.TempDir()
-	if err := buildAll(programs(t), out, "registry.local/outrigger", "v1"); err != nil {
+	if err := buildAll(programs(t), out, "registry.local/outrigger", "v1", architectures); err != nil {
 		t.Fatal(err)
 	}
 	if err := pushAll(t.Context(), out, host+"/some/folder", "v1"); err != nil {
@@ -115,7 +117,7 @@ func TestTheSameProgramsMakeTheSameArchive(t *testing.T) {
 	archives := [2]string{}
 	for i := range archives {
 		out := t.TempDir()
-		if err := buildAll(programs(t), out, "r", "v1"); err != nil {
+		if err := buildAll(programs(t), out, "r", "v1", architectures); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range recipes {
@@ -132,7 +134,7 @@ func TestTheSameProgramsMakeTheSameArchive(t *testing.T) {
 }
 
 func TestNoAgents(t *testing.T) {
-	err := buildAll(t.TempDir(), t.TempDir(), "r", "v1")
+	err := buildAll(t.TempDir(), t.TempDir(), "r", "v1", architectures)
 	if err == nil || !strings.Contains(err.Error(), "make build") {
 		t.Errorf("error is %v", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -39,10 +40,11 @@ func run(ctx context.Context, args []string) error {
 		bin := f.String("bin", "bin", "folder with agents/ and linux-ARCH/PROGRAM")
 		out := f.String("out", "bin/images", "folder for the archives")
 		registry := f.String("registry", "registry.local/outrigger", "the name in the archives, before the image's own")
+		arch := f.String("arch", "amd64 arm64", "architectures, in Go's words")
 		if err := f.Parse(args[1:]); err != nil {
 			return err
 		}
-		return buildAll(*bin, *out, *registry, *version)
+		return buildAll(*bin, *out, *registry, *version, strings.Fields(*arch))
 	case "push":
 		from := f.String("from", "bin/images", "folder with the archives")
 		if err := f.Parse(args[1:]); err != nil {
