@@ -95,6 +95,17 @@ cluster-install: bed images ## Outrigger as it is now into the test bed, and a p
 e2e: cluster-install ## what users do with a cluster, on the test bed, Tekton's own examples among it
 	@eval "$$(bin/bed env)"; go run ./tools/testsum -- go test -json -tags e2e -count=1 -p 1 -parallel 6 -timeout 40m $(or $(PKG),./test/e2e/...)
 
+DEMO_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap fakeroot uidmap e2fsprogs
+
+.PHONY: demo
+demo: cluster-install ## a cluster, Outrigger, virtual machines, and a Pipeline that builds something on one
+	@tools/need $(DEMO_PACKAGES)
+	@bin/bed demo
+
+.PHONY: demo-down
+demo-down: bed ## what make demo made goes; the cluster stays
+	@bin/bed undemo
+
 .PHONY: cluster-status
 cluster-status: bed ## what of the test bed is up
 	@bin/bed status

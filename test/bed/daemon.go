@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -91,9 +92,8 @@ func (b *bed) find(name string) int {
 	return 0
 }
 
-// marked returns all processes of the bed with the name of their daemon, without
-// those that a daemon has started: they have a parent of the same name, or were
-// started by containerd for a container and are called "shim".
+// marked returns all processes of the bed with the name of their daemon. Those that
+// a daemon has started are called "shim", for a container, "vm", or just "child".
 func (b *bed) marked() map[int]string {
 	found := map[int]string{}
 	for _, pid := range processes() {
@@ -108,16 +108,22 @@ func (b *bed) marked() map[int]string {
 			}
 		}
 	}
-	for pid, name := range found {
+	owner := maps.Clone(found)
+	for pid, name := range owner {
 		argv := cmdline(pid)
 		if len(argv) == 0 {
 			delete(found, pid) // it has ended and nobody has asked how
 			continue
 		}
-		if strings.HasPrefix(filepath.Base(argv[0]), "containerd-shim") {
+		switch program := filepath.Base(argv[0]); {
+		case strings.HasPrefix(program, "containerd-shim"):
 			found[pid] = "shim"
-		} else if parent := parentOf(pid); found[parent] == name {
-			found[pid] = "child"
+		case strings.HasPrefix(program, "qemu-system"):
+			found[pid] = "vm"
+		default:
+			if parent := parentOf(pid); owner[parent] == name {
+				found[pid] = "child"
+			}
 		}
 	}
 	return found

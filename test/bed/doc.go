@@ -4,6 +4,8 @@
 //	bed up         bring it up; what is up already is left alone
 //	bed hosts      the machines: Linux with an SSH server, and the pool of them
 //	bed install    Outrigger, from bin/images
+//	bed demo       a Pipeline one Task of which is on a virtual machine of QEMU
+//	bed undemo     what demo made goes
 //	bed status     what is there
 //	bed down       stop everything; what the cluster knows is kept
 //	bed wipe       down, and forget everything but what was built

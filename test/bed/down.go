@@ -31,7 +31,7 @@ func down(ctx context.Context, b *bed) error {
 		b.stop(5*time.Second, "kube-apiserver"),
 		endPods(),
 		b.stop(5*time.Second, "containerd", "etcd"),
-		b.stop(0, "shim", "child"),
+		b.stop(0, "shim", "child", "vm"),
 		b.unmount(),
 		b.networkDown(ctx),
 		removeGroups(),

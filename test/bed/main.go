@@ -26,6 +26,8 @@ var commands = map[string]func(context.Context, *bed) error{
 	"wipe":    wipe,
 	"env":     printEnv,
 	"capture": capture,
+	"demo":    demo,
+	"undemo":  demoDown,
 }
 
 func main() {

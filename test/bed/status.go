@@ -18,7 +18,7 @@ import (
 func status(ctx context.Context, b *bed) error {
 	var lines []string
 	for pid, name := range b.marked() {
-		if name != "shim" && name != "child" {
+		if name != "shim" && name != "child" && name != "vm" {
 			lines = append(lines, fmt.Sprintf("%-26s pid %-7d %s", name, pid, memory(pid)))
 		}
 	}
