@@ -59,6 +59,11 @@ type mac struct {
 func newMac(t *testing.T, o macshell.Options) *mac {
 	t.Helper()
 	m := &mac{Mac: macshell.Start(t, o), t: t, key: sshd.NewKey(t, "ed25519")}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(m.Do("cd /; tail -n 50 " + macshell.Home + "/.outrigger/daemon/*/log /var/db/fakemac/argv 2>&1; cat /var/db/fakemac/launchd/*/pid; ps -eo pid,etime,args | grep '[o]utrigger-agent daemon'; true"))
+		}
+	})
 	m.want = prepare.Want{
 		OS: "darwin", Machine: "macs-1", Key: m.key.Line(), Password: machine.NewSecret(macshell.Password), Linked: []string{"workspace", "tekton"},
 	}

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"time"
 
-	"outrigger.dev/outrigger/internal/agent/session"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/version"
@@ -96,7 +95,7 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 		return conn.Respond(wire.RunList{Runs: s.runs.List()}, nil)
 	case wire.MethodDaemon:
 		n, _ := s.runs.Count()
-		return conn.Respond(wire.Daemon{PID: os.Getpid(), Session: session.Kind(ctx), Build: version.Version, Runs: n}, nil)
+		return conn.Respond(wire.Daemon{PID: os.Getpid(), Session: s.session, Build: version.Version, Runs: n}, nil)
 	case wire.MethodStop:
 		err := conn.Respond(nil, nil)
 		s.stop()

@@ -25,6 +25,7 @@ import (
 	"outrigger.dev/outrigger/internal/agent/loginenv"
 	"outrigger.dev/outrigger/internal/agent/proc"
 	"outrigger.dev/outrigger/internal/agent/runs"
+	"outrigger.dev/outrigger/internal/agent/session"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/version"
 	"outrigger.dev/outrigger/internal/wire"
@@ -74,6 +75,8 @@ type server struct {
 	cfg  Config
 	runs *runs.Supervisor
 	stop context.CancelFunc
+	// session is the kind of session that runs are in.
+	session string
 
 	mu      sync.Mutex
 	conns   int
@@ -104,6 +107,8 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := os.Chdir(dir); err != nil {
 		return disk.Fault("daemon", err)
 	}
+	// Now: later the starter would take what is asked for an orphan of a run. It stays the same.
+	kind := session.Kind(ctx)
 	starter, err := proc.NewStarter()
 	if err != nil {
 		return fault.New(fault.AgentUnfit, "daemon: %w", err)
@@ -120,7 +125,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	s := &server{cfg: cfg, stop: stop, changed: make(chan struct{})}
+	s := &server{cfg: cfg, stop: stop, session: kind, changed: make(chan struct{})}
 	s.runs = runs.New(runs.Config{Leases: leases, Starter: starter, Log: cfg.Log, Login: cfg.login(starter)})
 	cfg.Log.Info("daemon started", "pid", os.Getpid(), "build", version.Version, "idle", cfg.idle())
 	return s.run(ctx, d, starter)
