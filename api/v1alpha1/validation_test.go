@@ -72,7 +72,23 @@ func TestPoolIsChecked(t *testing.T) {
 		"hosts":               {func(s *spec) { s.Provider = hosts("mac", "mini") }, ""},
 		"revert-without-qemu": {func(s *spec) { s.Reuse = &v1alpha1.ReuseSpec{Policy: v1alpha1.ReuseRevert} }, "reuse.policy Revert needs a provider"},
 		"unknown-reuse":       {func(s *spec) { s.Reuse = &v1alpha1.ReuseSpec{Policy: "Recycle"} }, "Unsupported value"},
-		"empty-login":         {func(s *spec) { s.Login = &v1alpha1.LoginSpec{} }, "user"},
+		"reach":               {func(s *spec) { s.Provider = hosts("mac"); s.Reach = &v1alpha1.ReachSpec{Network: "orka"} }, ""},
+		"reach-proxies": {func(s *spec) {
+			s.Provider = hosts("mac")
+			s.Reach = &v1alpha1.ReachSpec{Proxies: []string{"socks5://p:1080", "http://[fd00::1]:3128"}}
+		}, ""},
+		"reach-nothing": {func(s *spec) { s.Provider = hosts("mac"); s.Reach = &v1alpha1.ReachSpec{} }, "reach wants either network"},
+		"reach-both": {func(s *spec) {
+			s.Provider = hosts("mac")
+			s.Reach = &v1alpha1.ReachSpec{Network: "orka", Proxies: []string{"http://p"}}
+		}, "reach wants either network"},
+		"reach-bad-network": {func(s *spec) { s.Provider = hosts("mac"); s.Reach = &v1alpha1.ReachSpec{Network: "Orka"} }, "spec.reach.network"},
+		"reach-password": {func(s *spec) {
+			s.Provider = hosts("mac")
+			s.Reach = &v1alpha1.ReachSpec{Proxies: []string{"http://u:p@h"}}
+		}, "spec.reach.proxies[0]"},
+		"reach-local": {func(s *spec) { s.Reach = &v1alpha1.ReachSpec{Network: "orka"} }, "reach is for machines elsewhere"},
+		"empty-login": {func(s *spec) { s.Login = &v1alpha1.LoginSpec{} }, "user"},
 	} {
 		refused(t, what, c.Create(t.Context(), newPool(what, tt.change)), tt.want)
 	}
