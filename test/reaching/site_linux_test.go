@@ -132,9 +132,12 @@ func (s *site) dial(n *sshd.Network, address string) (conn net.Conn, err error) 
 	return conn, err
 }
 
-// command is one in a network, which ends with the test.
+// command is one in a network, nil for this process's own, which ends with the test.
 func (s *site) command(n *sshd.Network, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(s.t.Context(), "nsenter", append([]string{"--net=" + n.Path()}, args...)...)
+	if n != nil {
+		args = append([]string{"nsenter", "--net=" + n.Path()}, args...)
+	}
+	cmd := exec.CommandContext(s.t.Context(), args[0], args[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
