@@ -6,10 +6,12 @@ package orkapool
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +37,8 @@ var server *apiserver.Server
 
 func TestMain(m *testing.M) { apiserver.Main(m, &server) }
 
+var worlds atomic.Int64
+
 var quick = operator.Times{
 	Uncached: 200 * time.Millisecond, Cached: 50 * time.Millisecond, SSH: 30 * time.Millisecond, Login: 20 * time.Millisecond,
 	End: 20 * time.Millisecond,
@@ -51,6 +55,7 @@ type world struct {
 // newWorld makes one whose token is good for ttl.
 func newWorld(t *testing.T, pool string, ttl time.Duration, change func(*v1alpha1.MachinePoolSpec)) *world {
 	t.Helper()
+	pool = fmt.Sprintf("%s-%d", pool, worlds.Add(1)) // -count repeats tests on one API server
 	s, err := devorka.Start(devorka.Config{Times: &quick, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

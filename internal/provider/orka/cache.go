@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
@@ -43,6 +44,7 @@ func (p *Provider) CacheImage(ctx context.Context, image string, nodes []string,
 	if len(nodes) == 0 {
 		return fault.New(fault.NoCapacity, "%s: no node of namespace %s is ready", p.name, p.cfg.Namespace)
 	}
+	p.sweepCache(ctx)
 	errs := make([]error, len(nodes))
 	slots := make(chan struct{}, cacheAtOnce)
 	var wg sync.WaitGroup
@@ -60,6 +62,20 @@ func (p *Provider) CacheImage(ctx context.Context, image string, nodes []string,
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// sweepCache deletes what earlier calls have left that were killed: a VM of the kind that is older
+// than any may become. Where that fails the next call tries again.
+func (p *Provider) sweepCache(ctx context.Context) {
+	all, err := p.List(ctx, cacheOwner)
+	for _, m := range all {
+		if p.api.Now().Sub(m.Created) > p.cfg.DeployTimeout+margin {
+			err = errors.Join(err, p.Delete(ctx, m.Name))
+		}
+	}
+	if err != nil {
+		p.log.Warn("VMs that were left by image cache", "provider", p.name, "error", err)
+	}
 }
 
 // cacheOn has a node run a VM of the image until it is seen to run.
@@ -80,7 +96,7 @@ func (p *Provider) cacheOn(ctx context.Context, image, node string) (err error) 
 	if err != nil {
 		return err
 	}
-	spec := machine.Spec{Name: name, Owner: cacheOwner, Image: image}
+	spec := machine.Spec{Name: name, Owner: cacheOwner, Image: image, Expires: time.Now().Add(p.cfg.DeployTimeout + margin)}
 	order := q.order(spec)
 	q.note(name, func(a *asking) { a.vm = order.Name })
 	if err := q.begin(spec, order, false); err != nil {

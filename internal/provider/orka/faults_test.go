@@ -68,6 +68,7 @@ func TestCreateComesThrough(t *testing.T) {
 		"all is slow":               {{Kind: inject.Slow, Delay: inject.Duration(200 * time.Millisecond)}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they mostly wait
 			eachDoor(t, func(t *testing.T, door orka.Door) {
 				s := cluster(t, nil)
 				p := open(t, config(t, s, door), t.TempDir())
