@@ -30,6 +30,7 @@ type Provider struct {
 	agents deliver.Source
 	reach  reach.Options
 	log    *slog.Logger
+	gate   gate
 
 	mu    sync.Mutex
 	asked map[machine.Name]map[string]bool // see ask
@@ -46,7 +47,7 @@ func New(name string, cfg Config, agents deliver.Source, log *slog.Logger) (*Pro
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{name: name, hosts: hosts, agents: agents, reach: reach.Options{Log: log, DialContext: cfg.Dial}, log: log}, nil
+	return &Provider{name: name, hosts: hosts, agents: agents, reach: reach.Options{Log: log, DialContext: cfg.Dial}, log: log, gate: newGate(hosts)}, nil
 }
 
 // maxLife is for machines that never expire: a lease always does, and the

@@ -58,7 +58,7 @@ func (p *Provider) visitSome(ctx context.Context, wanted func(host string) bool,
 		v := &visit{host: h}
 		all = append(all, v)
 		wg.Go(func() {
-			if err := v.persist(ctx, func() error { return v.open(ctx, p.agents, p.reach) }); err != nil {
+			if err := v.persist(ctx, func() error { return v.open(ctx, p) }); err != nil {
 				v.err = fmt.Errorf("host %s: %w", h.name, err)
 				p.log.Debug("host does not answer", "host", h.name, "error", err)
 				return
@@ -99,7 +99,7 @@ func (v *visit) again(ctx context.Context, p *Provider, f func() error) error {
 	return v.persist(ctx, func() error {
 		select {
 		case <-v.client.Done():
-			if err := v.open(ctx, p.agents, p.reach); err != nil {
+			if err := v.open(ctx, p); err != nil {
 				return err
 			}
 		default:
@@ -116,8 +116,13 @@ func (v *visit) again(ctx context.Context, p *Provider, f func() error) error {
 	})
 }
 
-// open logs in, starts the agent and asks for the leases.
-func (v *visit) open(ctx context.Context, agents deliver.Source, o reach.Options) (err error) {
+// open enters the host when it is its turn.
+func (v *visit) open(ctx context.Context, p *Provider) error {
+	return p.gate.enter(ctx, v.host.name, func() error { return v.enter(ctx, p.agents, p.reach) })
+}
+
+// enter logs in, starts the agent and asks for the leases.
+func (v *visit) enter(ctx context.Context, agents deliver.Source, o reach.Options) (err error) {
 	if v.client != nil {
 		v.client.Close()
 	}

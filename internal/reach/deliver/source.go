@@ -35,6 +35,15 @@ type build struct {
 	platform machine.Platform
 	file     string
 	digest   string // hex of SHA-256
+	packed   *packed
+}
+
+// A packed agent is compressed once, however many machines get it.
+type packed struct {
+	once    sync.Once
+	content []byte
+	size    int // of the agent itself, in bytes
+	err     error
 }
 
 // Dirs returns a Source over these folders.
@@ -103,7 +112,7 @@ func readDir(dir string) ([]build, error) {
 				return nil, err
 			}
 		}
-		list = append(list, build{p, file, digest})
+		list = append(list, build{p, file, digest, &packed{}})
 	}
 	return list, nil
 }
@@ -168,6 +177,28 @@ func (b build) load() ([]byte, error) {
 			WithRemedy("Build the agents again with: make build")
 	}
 	return content, nil
+}
+
+// plain returns b's content as it is, and its size.
+func (b build) plain() (content []byte, size int, err error) {
+	content, err = b.load()
+	return content, len(content), err
+}
+
+// zip returns b's content with gzip, and its size without.
+func (b build) zip() (content []byte, size int, err error) {
+	p := b.packed
+	p.once.Do(func() {
+		var plain []byte
+		if plain, p.err = b.load(); p.err != nil {
+			return
+		}
+		p.size = len(plain)
+		if p.content, p.err = zip(plain); p.err != nil {
+			p.err = fault.New(fault.Internal, "agents: compress: %w", p.err)
+		}
+	})
+	return p.content, p.size, p.err
 }
 
 // names lists the platforms of builds, for a message.

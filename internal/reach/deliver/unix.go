@@ -77,17 +77,15 @@ const placeScript = rootScript +
 
 // place implements system.
 func (unix) place(ctx context.Context, c *reach.Client, b build, a announce) error {
-	content, err := b.load()
+	send := b.plain
+	if a.tools == "gzip" {
+		send = b.zip
+	}
+	sent, size, err := send()
 	if err != nil {
 		return err
 	}
-	sent := content
-	if a.tools == "gzip" {
-		if sent, err = zip(content); err != nil {
-			return fault.New(fault.Internal, "agents: compress: %w", err)
-		}
-	}
-	needed := fmt.Sprint(len(content)/1024 + 1)
+	needed := fmt.Sprint(size/1024 + 1)
 	var words bytes.Buffer
 	exit, err := c.Shell(ctx, reach.ShellSpec{
 		Command: sh(placeScript, a.root, b.digest, ".new-"+newNonce(), a.tools, needed),
