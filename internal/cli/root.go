@@ -18,6 +18,7 @@ import (
 	"outrigger.dev/outrigger/internal/cli/outpost"
 	"outrigger.dev/outrigger/internal/cli/pool"
 	"outrigger.dev/outrigger/internal/cli/run"
+	"outrigger.dev/outrigger/internal/cli/step"
 	"outrigger.dev/outrigger/internal/cli/term"
 	"outrigger.dev/outrigger/internal/cli/version"
 	"outrigger.dev/outrigger/internal/cli/vm"
@@ -40,6 +41,9 @@ func Main(io *term.IO) int {
 	defer a.Close()
 	root := New(a)
 	root.SetArgs(io.Args)
+	if io.Program == step.Name { // the interpreter of a script
+		root.SetArgs(append([]string{step.Name}, io.Args...))
+	}
 	return exitCode(io, root.ExecuteContext(context.Background()))
 }
 
@@ -82,6 +86,7 @@ itself failed, 126 and 127 as shells use them, 128+N for signal N.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		run.New(a),
+		step.New(a),
 		vm.New(a),
 		image.New(a),
 		pool.New(a),

@@ -14,6 +14,8 @@ import (
 	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/internal/host"
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/reach"
+	"outrigger.dev/outrigger/internal/reach/deliver"
 	"outrigger.dev/outrigger/internal/relay"
 	"outrigger.dev/outrigger/internal/runclient"
 	"outrigger.dev/outrigger/internal/wire"
@@ -29,14 +31,30 @@ const (
 	maxScript = 512 << 10
 )
 
+// A Task is a container's run, all of it known: what "relay run" was handed, or
+// what somebody says who has a machine in hand.
+type Task struct {
+	Plan     handoff.Plan
+	Claim    handoff.Claim
+	Endpoint machine.Endpoint // with what logs in
+	State    string           // folder for what is remembered of the Pod's runs
+	Agents   deliver.Source
+	Reach    reach.Options
+	Boot     time.Duration // how long the machine may take to answer
+	Cold     bool          // the agent may not be on the machine yet
+	LeaseTTL time.Duration // how long the lease outlives its last renewal
+	Argv     []string
+	Script   []byte // executed with Argv as its arguments
+}
+
 // A job is one container's run.
 type job struct {
 	Container
+	Task
 	plan  handoff.Plan
 	claim handoff.Claim
 	state state
 	views []seen
-	argv  []string
 	watch watcher
 
 	host      *host.Host
@@ -47,23 +65,33 @@ type job struct {
 
 // run is "relay run".
 func (c Container) run(ctx context.Context, argv []string) (int, error) {
-	signals, stop := listen()
+	signals, stop := Listen()
 	defer stop()
 	plan, claim, err := c.handed()
 	if err != nil {
 		return 0, err
 	}
+	return c.Do(ctx, Task{
+		Plan: plan, Claim: claim, Endpoint: claim.Reach(), State: c.path(handoff.StateDir), Agents: deliver.Dirs(c.path(handoff.AgentsDir)),
+		Boot: dialLimit, LeaseTTL: leaseTime, Argv: argv,
+	}, signals)
+}
+
+// Do runs t and returns the command's exit code. It reads signals as [Listen] names them.
+func (c Container) Do(ctx context.Context, t Task, signals <-chan string) (int, error) {
 	log := c.log()
-	j := &job{Container: c, plan: plan, claim: claim, state: state(c.path(handoff.StateDir)), argv: argv, watch: watcher{c, log}}
-	if j.rec, err = j.state.load(plan.Container); err != nil {
+	j := &job{Container: c, Task: t, plan: t.Plan, claim: t.Claim, state: state(t.State), watch: watcher{c, log}}
+	var err error
+	if j.rec, err = j.state.load(t.Plan.Container); err != nil {
 		return 0, err
 	}
-	log.Debug("handed", "container", plan.Container, "machine", claim.Machine, "stage", j.rec.Stage)
-	if j.views, err = c.look(plan); err != nil {
+	log.Debug("handed", "container", t.Plan.Container, "machine", t.Claim.Machine, "stage", j.rec.Stage)
+	if j.views, err = c.look(t.Plan); err != nil {
 		return 0, err
 	}
+	t.Reach.Log = log
 	dialling, connected := relay.UntilSignal(ctx, signals)
-	j.host, err = c.dial(dialling, claim, log)
+	j.host, err = host.Dial(dialling, host.Config{Endpoint: t.Endpoint, Agents: t.Agents, Reach: t.Reach, Boot: t.Boot, Log: log})
 	connected()
 	if err != nil {
 		return 0, relay.Cause(dialling, err)
@@ -154,13 +182,13 @@ func asFault(err error) *fault.Error {
 func (j *job) relayJob(signals <-chan string) (relay.Job, error) {
 	todo := relay.Job{
 		Lease: relay.Lease{
-			Name: j.claim.Lease, Owner: j.claim.Owner, Note: j.claim.Name, TTL: leaseTime,
+			Name: j.claim.Lease, Owner: j.claim.Owner, Note: j.claim.Name, TTL: j.LeaseTTL,
 		},
-		Command:  wire.RunSpec{Argv: j.argv, Env: environ(j.plan, j.IO.Environ)},
+		Command:  wire.RunSpec{Argv: j.Argv, Script: j.Script, Env: environ(j.plan, j.IO.Environ)},
 		Streams:  runclient.Streams{Out: j.IO.Out, Err: j.IO.Err},
 		Signals:  signals,
 		Grace:    j.plan.Grace,
-		Warm:     true,
+		Warm:     !j.Cold,
 		Starting: j.starting,
 		Ended:    j.ended,
 		Absence:  j.absence(),

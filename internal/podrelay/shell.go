@@ -21,7 +21,7 @@ var loginShell = map[string][]string{
 // shell is "relay shell": a command on the machine beside the container's own,
 // in the same folder and environment. It moves no files.
 func (c Container) shell(ctx context.Context, argv []string) (int, error) {
-	signals, stop := listen()
+	signals, stop := Listen()
 	defer stop()
 	plan, claim, err := c.handed()
 	if err != nil {

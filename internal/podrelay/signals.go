@@ -12,8 +12,8 @@ var signalNames = map[os.Signal]string{
 	syscall.SIGUSR1: "USR1", syscall.SIGUSR2: "USR2",
 }
 
-// listen reports signals by name until stop is called.
-func listen() (signals <-chan string, stop func()) {
+// Listen reports signals by name until stop is called.
+func Listen() (signals <-chan string, stop func()) {
 	raw := make(chan os.Signal, 16)
 	for s := range signalNames {
 		signal.Notify(raw, s)

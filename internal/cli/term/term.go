@@ -6,6 +6,7 @@ package term
 import (
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ type IO struct {
 	In      io.Reader
 	Out     io.Writer // what was asked for, and nothing else
 	Err     io.Writer // progress, warnings, errors
+	Program string    // the program's name, without folders
 	Args    []string  // without the program's name
 	Environ []string  // "KEY=value"
 	Now     func() time.Time
@@ -29,6 +31,7 @@ func System() *IO {
 		In:      os.Stdin,
 		Out:     os.Stdout,
 		Err:     os.Stderr,
+		Program: filepath.Base(os.Args[0]),
 		Args:    os.Args[1:],
 		Environ: os.Environ(),
 		Now:     time.Now,
