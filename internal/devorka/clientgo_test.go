@@ -75,3 +75,45 @@ func TestInformer(t *testing.T) {
 	}
 	await(t, "a deleted VM is gone from the cache", has("before", ""))
 }
+
+// TestTemplateByLabel: clients create a VM of a prefix and a template, and nothing else.
+func TestTemplateByLabel(t *testing.T) {
+	c := start(t, devorka.Config{})
+	client, err := dynamic.NewForConfig(&rest.Config{Host: c.KubeEndpoint(), BearerToken: c.token, TLSClientConfig: rest.TLSClientConfig{CAData: c.CA()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "orka.macstadium.com/v1", "kind": "VirtualMachineConfig", "metadata": map[string]any{"name": "ci"},
+		"spec": map[string]any{"image": "sonoma-90gb-orka3-arm", "cpu": int64(4)},
+	}}
+	configs := client.Resource(schema.GroupVersionResource{Group: gvr.Group, Version: gvr.Version, Resource: "virtualmachineconfigs"}).Namespace("orka-default")
+	if _, err := configs.Create(t.Context(), config, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	in := client.Resource(gvr).Namespace("orka-default")
+	made, err := in.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "orka.macstadium.com/v1", "kind": "VirtualMachineInstance",
+		"metadata": map[string]any{"generateName": "ci-", "labels": map[string]any{"orka.macstadium.com/vm-config": "ci"}},
+	}}, metav1.CreateOptions{FieldValidation: "Strict"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, _, _ := unstructured.NestedString(made.Object, "spec", "image")
+	cpu, _, _ := unstructured.NestedInt64(made.Object, "spec", "cpu")
+	if len(made.GetName()) != len("ci-")+5 || image != "sonoma-90gb-orka3-arm" || cpu != 4 {
+		t.Errorf("made: %s %s %d", made.GetName(), image, cpu)
+	}
+	w, err := in.Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + made.GetName()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	for e := range w.ResultChan() {
+		o := e.Object.(*unstructured.Unstructured)
+		if phase, _, _ := unstructured.NestedString(o.Object, "status", "phase"); phase == "Running" {
+			return
+		}
+	}
+	t.Error("the watch ended before the VM ran")
+}

@@ -25,6 +25,9 @@ type Local struct {
 
 // NewLocal returns the place in dir.
 func NewLocal(dir string, log *slog.Logger) (*Local, error) {
+	if err := local.Supported(); err != nil {
+		return nil, err
+	}
 	l := &Local{dir: dir, log: log}
 	for _, sub := range []string{l.machine(""), l.disk("")} {
 		if err := os.MkdirAll(sub, 0o700); err != nil {

@@ -45,6 +45,9 @@ type Guest struct {
 
 var errPassword = errors.New("wrong user or password")
 
+// Supported tells why there are no machines on this system; nil where there are.
+func Supported() error { return nil }
+
 // OpenGuest makes the machine in dir, or finds the one that is there, stopped.
 func OpenGuest(dir string, cfg GuestConfig) (*Guest, error) {
 	if cfg.Log == nil {

@@ -29,6 +29,9 @@ func unsupported() error {
 		WithRemedy("Use a provider with real machines, such as ssh, or run Outrigger on Linux (WSL will do) or macOS.")
 }
 
+// Supported tells why there are no machines on this system.
+func Supported() error { return unsupported() }
+
 // Create implements [provider.Provider].
 func (*Provider) Create(context.Context, machine.Spec) (machine.Machine, error) {
 	return machine.Machine{}, unsupported()
