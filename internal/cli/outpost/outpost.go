@@ -25,7 +25,7 @@ the hub for connections.`,
 		Example: `  outrigger outpost init keys --name hub.example.com
   outrigger outpost token orka/east --dir keys > east.token
   outrigger outpost hub --dir keys/hub --listen :443
-  outrigger outpost connect https://hub.example.com --token-file east.token --allow 10.221.188.0/24:22,8822-8922`,
+  outrigger outpost connect https://hub.example.com --token-file east.token --allow mac:22`,
 	}
 	cmd.AddCommand(connect.New(a), hub.New(a), initialize.New(a), token.New(a), pass.New(a))
 	return app.Group(cmd)

@@ -41,7 +41,8 @@ privilege and keeps nothing. When the hub goes away it dials again.
 
 It runs until it is stopped. The token is read at each dial, so a new one in the
 file counts from then on.`,
-		Example: `  outrigger outpost connect https://hub.example.com --token-file east.token --allow 10.221.188.0/24:22,8822-8922 --allow 10.221.188.20:80`,
+		Example: `  outrigger outpost connect https://hub.example.com --token-file east.token --allow mac:22
+  outrigger outpost connect https://hub --allow 10.1.0.0/16:22,8822-8922 --allow orka:80`,
 		Args:    app.Args("HUB"),
 		RunE:    app.Run(func(ctx context.Context, args []string) error { return run(ctx, a, args[0], o) }),
 	}

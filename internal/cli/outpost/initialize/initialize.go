@@ -41,7 +41,7 @@ func New(a *app.App) *cobra.Command {
   DIR/pass.key  what signs passes: for the controller, and for outrigger outpost pass
 
 The certificate is valid for ten years; one of your own may take its place.`,
-		Example: `  outrigger outpost init keys --name hub.example.com --name outrigger-hub.outrigger-system.svc`,
+		Example: `  outrigger outpost init keys --name hub.example.com --name 203.0.113.7`,
 		Args:    app.Args("DIR"),
 		RunE:    app.Run(func(_ context.Context, args []string) error { return run(a, args[0], o) }),
 	}

@@ -45,7 +45,7 @@ withdrawn one by one: a hub that is given another pass.pub believes none of the
 old ones.
 
 The controller makes passes by itself, one for each machine.`,
-		Example: `  outrigger outpost pass orka --key keys/pass.key --to '10.221.188.0/24:*' --for alice --expires 720h > orka.pass`,
+		Example: `  outrigger outpost pass orka --key keys/pass.key --to '10.221.188.0/24:*' > orka.pass`,
 		Args:    app.Args("NETWORK"),
 		RunE:    app.Run(func(_ context.Context, args []string) error { return run(a, args[0], o) }),
 	}
