@@ -130,7 +130,9 @@ func run(ctx context.Context, a *app.App, o *options) (err error) {
 		if err != nil {
 			return err
 		}
-		o.Machines = func(dir string, log *slog.Logger) (machines.Place, error) { return machines.NewQemu(dir, dirs.State, log) }
+		o.Machines = func(dir string, log *slog.Logger) (machines.Place, error) {
+			return machines.NewQemu(dir, dirs.State, log)
+		}
 	}
 	s, err := devorka.Start(o.Config)
 	if err != nil {
