@@ -48,6 +48,7 @@ var everything = []inject.Fault{
 	{Kind: inject.Error, Rate: .03, Status: 503},
 	{Kind: inject.Error, Method: "POST", Rate: .03, Status: 403, Message: "admission webhook denied the request"},
 	{Kind: inject.Cut, Rate: .3, Delay: inject.Duration(50 * time.Millisecond)},
+	{Kind: inject.NoCapacity, Rate: .03},
 	{Kind: inject.Taken, Rate: .03},
 	{Kind: inject.Fails, Rate: .04},
 	{Kind: inject.NoAddress, Rate: .02},
@@ -248,8 +249,7 @@ func (w *world) use(ctx context.Context, n int, random *rand.Rand) {
 	door := doors[random.IntN(len(doors))]
 	state := filepath.Join(w.state, fmt.Sprint(n%7)) // some share a folder
 	p := w.open(door, state)
-	patience := 3
-	for try := 0; try < patience; try++ {
+	for range 3 {
 		limit, cancel := context.WithTimeout(ctx, time.Minute)
 		what := random.IntN(10)
 		if what == 0 { // the user gives up

@@ -177,7 +177,8 @@ func (a *attempt) step(ctx context.Context) (done bool, err error) {
 		return false, nil // it will vanish
 	}
 	if !a.ours {
-		return false, a.whose(s.vm)
+		a.whose(s.vm)
+		return false, nil
 	}
 	a.next = time.Time{}
 	_, reachable := a.p.endpoint(s.vm)
@@ -301,9 +302,8 @@ func (a *attempt) answered(ctx context.Context, err error) error {
 
 // whose decides whether a VM that has appeared is ours. While our request is under way, its
 // answer will tell.
-func (a *attempt) whose(vm orkaapi.VM) error {
+func (a *attempt) whose(vm orkaapi.VM) {
 	a.ours = a.ours || isNoted(vm, a.spec) || a.post == nil && a.p.posted(a.order.Name) || a.post != nil && time.Since(a.posted) > wonder
-	return nil
 }
 
 // wonder is how long a VM may be there while the answer to our own request for it is

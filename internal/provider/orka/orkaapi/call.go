@@ -50,27 +50,29 @@ func IsNotFound(err error) bool { return Code(err) == http.StatusNotFound }
 var errNotJSON = errors.New("the answer is not JSON")
 
 // once makes one request and decodes the answer into out, unless that is nil or
-// the answer is empty.
+// the answer is empty. A token that is refused is read again, if there is another.
 func (d door) once(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	token := d.who.current()
-	resp, err := d.send(ctx, method, path, query, in, token.Reveal())
+	err := d.try(ctx, method, path, query, in, out, token.Reveal())
+	if Code(err) != http.StatusUnauthorized || token.Empty() {
+		return err
+	}
+	changed, rerr := d.who.renew(ctx, token)
+	if rerr != nil {
+		return rerr
+	}
+	if !changed {
+		return err
+	}
+	return d.try(ctx, method, path, query, in, out, d.who.current().Reveal())
+}
+
+func (d door) try(ctx context.Context, method, path string, query url.Values, in, out any, token string) error {
+	resp, err := d.send(ctx, method, path, query, in, token)
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode == http.StatusUnauthorized && !token.Empty() {
-		changed, rerr := d.who.renew(ctx, token)
-		if rerr != nil {
-			drop(resp.Body)
-			return rerr
-		}
-		if changed {
-			drop(resp.Body)
-			if resp, err = d.send(ctx, method, path, query, in, d.who.current().Reveal()); err != nil {
-				return err
-			}
-		}
-	}
-	defer drop(resp.Body)
+	defer resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
 		return refusal(resp)
 	}
@@ -113,12 +115,6 @@ func (d door) send(ctx context.Context, method, path string, query url.Values, i
 	d.who.heard(resp.Header)
 	d.log.Debug("orka", "method", method, "path", path, "status", resp.StatusCode)
 	return resp, nil
-}
-
-// drop reads what little is left, so that the connection can be used again.
-func drop(body io.ReadCloser) {
-	_, _ = io.Copy(io.Discard, io.LimitReader(body, 64<<10)) // nobody needs it
-	_ = body.Close()
 }
 
 func decode(body io.Reader, out any) error {
