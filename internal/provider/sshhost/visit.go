@@ -25,6 +25,8 @@ type visit struct {
 	leases   []wire.Lease
 	err      error // why there is nothing to see, or why no slot was to be had
 
+	enough <-chan struct{} // closed when another host has given the answer that was wanted
+
 	client *reach.Client
 	conn   *wire.Conn
 }
@@ -49,13 +51,15 @@ func (p *Provider) visitAll(ctx context.Context, enough func(*visit) bool) visit
 func (p *Provider) visitSome(ctx context.Context, wanted func(host string) bool, enough func(*visit) bool) visits {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil) // the connections outlive it: it bounds their opening
+	seen, enoughSeen := context.WithCancel(context.WithoutCancel(ctx))
+	defer enoughSeen()
 	var all visits
 	var wg sync.WaitGroup
 	for _, h := range p.hosts {
 		if !wanted(h.name) {
 			continue
 		}
-		v := &visit{host: h}
+		v := &visit{host: h, enough: seen.Done()}
 		all = append(all, v)
 		wg.Go(func() {
 			if err := v.persist(ctx, func() error { return v.open(ctx, p) }); err != nil {
@@ -64,7 +68,7 @@ func (p *Provider) visitSome(ctx context.Context, wanted func(host string) bool,
 				return
 			}
 			if enough(v) {
-				time.AfterFunc(patience, func() { cancel(errOutrun) })
+				enoughSeen()
 			}
 		})
 	}
@@ -83,7 +87,7 @@ const (
 func (v *visit) persist(ctx context.Context, f func() error) error {
 	for n, wait := 1, retryWait; ; n, wait = n+1, wait*2 {
 		err := f()
-		if n == attempts || !fault.Is(err, fault.Unreachable) || ctx.Err() != nil {
+		if n == attempts || !fault.Is(err, fault.Unreachable) || errors.Is(err, errOutrun) || ctx.Err() != nil {
 			return err
 		}
 		select {
@@ -116,9 +120,41 @@ func (v *visit) again(ctx context.Context, p *Provider, f func() error) error {
 	})
 }
 
-// open enters the host when it is its turn.
+// open enters the host when it is its turn. From then on it is waited for, and no
+// longer than patience if it is not needed.
 func (v *visit) open(ctx context.Context, p *Provider) error {
-	return p.gate.enter(ctx, v.host.name, func() error { return v.enter(ctx, p.agents, p.reach) })
+	return p.gate.enter(ctx, v.host.name, func() error {
+		ctx, cancel := context.WithCancelCause(ctx)
+		opened := make(chan struct{})
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			if !ended(v.enough, opened) {
+				return
+			}
+			timer := time.NewTimer(patience)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+				cancel(errOutrun)
+			case <-opened:
+			}
+		})
+		err := v.enter(ctx, p.agents, p.reach)
+		close(opened)
+		waiting.Wait()
+		cancel(nil)
+		return err
+	})
+}
+
+// ended waits for one of two ends, and tells whether it was the first.
+func ended(first, second <-chan struct{}) bool {
+	select {
+	case <-first:
+		return true
+	case <-second:
+		return false
+	}
 }
 
 // enter logs in, starts the agent and asks for the leases.
