@@ -36,6 +36,11 @@ func planOf(o Options) (handoff.Plan, error) {
 			return handoff.Plan{}, fault.New(fault.Usage, "step: mount %q: want an absolute path without . and .., such as /workspace/source", m)
 		}
 	}
+	for _, kv := range o.Env {
+		if name, _, ok := strings.Cut(kv, "="); !ok || name == "" {
+			return handoff.Plan{}, fault.New(fault.Usage, "step: variable %q: want NAME=value", kv)
+		}
+	}
 	if o.Network != "" && o.Network != "cluster" {
 		return handoff.Plan{}, fault.New(fault.Usage, "step: network %q: want cluster, or nothing", o.Network)
 	}

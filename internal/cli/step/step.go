@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,7 @@ type Options struct {
 	Image       string
 	Mounts      []string
 	Exclude     []string
+	Env         []string
 	Network     string
 	BootTimeout time.Duration
 	Expires     time.Duration
@@ -85,6 +87,7 @@ ended, and by the controller when the Pod has.`,
 	f.StringVar(&o.Image, "image", "", "machine `image` other than the pool's or the provider's usual one")
 	f.StringArrayVar(&o.Mounts, "mount", []string{"/workspace", "/tekton/results"}, "absolute `path` of what the script sees, and may change (repeatable)")
 	f.StringArrayVar(&o.Exclude, "exclude", nil, "gitignore-style `pattern` of what is not copied, from the root (repeatable)")
+	f.StringArrayVarP(&o.Env, "env", "e", nil, "`NAME=value` for the script, beside this step's own variables (repeatable)")
 	f.StringVar(&o.Network, "network", "", "\"cluster\": programs on the machine reach the cluster through this Pod")
 	f.DurationVar(&o.BootTimeout, "boot-timeout", 10*time.Minute, "how long a provider's machine may take until it answers")
 	f.DurationVar(&o.Expires, "expires", 2*time.Hour, "how long a provider's machine may live if this Pod is killed")
@@ -93,7 +96,7 @@ ended, and by the controller when the Pod has.`,
 
 // variables sets the flags that are not given from the environment.
 func variables(cmd *cobra.Command, getenv func(string) string) error {
-	for _, flag := range []string{"pool", "on", "image", "mount", "exclude", "network", "boot-timeout", "expires"} {
+	for _, flag := range []string{"pool", "on", "image", "mount", "exclude", "env", "network", "boot-timeout", "expires"} {
 		name := "OUTRIGGER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 		value := strings.TrimSpace(getenv(name))
 		if value == "" || cmd.Flags().Changed(flag) {
@@ -157,7 +160,9 @@ func run(ctx context.Context, a *app.App, o Options) (err error) {
 	if t.task.Agents, err = a.Agents(); err != nil {
 		return err
 	}
-	code, err := podrelay.Container{IO: a.IO, Dir: dir, Start: time.Now()}.Do(ctx, t.task, signals)
+	around := *a.IO
+	around.Environ = append(slices.Clone(around.Environ), o.Env...)
+	code, err := podrelay.Container{IO: &around, Dir: dir, Start: time.Now()}.Do(ctx, t.task, signals)
 	switch {
 	case err != nil:
 		return err

@@ -21,12 +21,18 @@ import (
 
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/control/manager"
+	"outrigger.dev/outrigger/internal/provider/local"
 	"outrigger.dev/outrigger/test/apiserver"
 )
 
 var server *apiserver.Server
 
-func TestMain(m *testing.M) { apiserver.Main(m, &server) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == local.ServeCommand { // a machine of this computer is this program
+		os.Exit(local.ServeMain(os.Args[2:]))
+	}
+	apiserver.Main(m, &server)
+}
 
 // A world is a cluster with the real controller and a pool of machines of this
 // computer, and a Pod in it; there is no kubelet, so its step is started here.
@@ -54,7 +60,7 @@ func newWorld(t *testing.T) *world {
 	w.Client, err = client.New(server.Config(), client.Options{Scheme: server.Scheme()})
 	w.must(err)
 	for _, ns := range []string{"outrigger-system", "team"} {
-		w.must(w.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}))
+		w.must(client.IgnoreAlreadyExists(w.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})))
 	}
 	w.control()
 	w.must(w.Create(t.Context(), &v1alpha1.MachinePool{ObjectMeta: metav1.ObjectMeta{Name: "boxes"}, Spec: v1alpha1.MachinePoolSpec{
@@ -71,6 +77,7 @@ func newWorld(t *testing.T) *world {
 		RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "step-run", Image: "cli"}},
 	}}
 	w.must(w.Create(t.Context(), w.pod))
+	t.Cleanup(func() { w.must(client.IgnoreNotFound(w.Delete(context.Background(), w.pod, client.GracePeriodSeconds(0)))) })
 	w.must(os.MkdirAll(filepath.Join(w.root, w.ws), 0o777))
 	return w
 }
@@ -84,19 +91,27 @@ func (w *world) must(err error) {
 
 func (w *world) control() {
 	ctx, cancel := context.WithCancel(context.Background())
-	var said bytes.Buffer
+	said := &testWriter{T: w.T}
 	code := make(chan int, 1)
 	args := []string{
 		"--kubeconfig", server.Kubeconfig(), "--agents", w.bin, "--state-dir", filepath.Join(w.TempDir(), "state"),
-		"--webhook-address", "off", "--metrics-bind-address", "0", "--health-probe-bind-address", "0",
+		"--webhook-address", "0", "--metrics-bind-address", "0", "--health-probe-bind-address", "0",
 	}
-	go func() { code <- manager.Main(ctx, args, &said, &said) }()
+	go func() { code <- manager.Main(ctx, args, said, said) }()
 	w.Cleanup(func() {
 		cancel()
-		if got := <-code; got != 0 || w.Failed() {
-			w.Logf("controller: %d\n%s", got, said.String())
+		if got := <-code; got != 0 {
+			w.Errorf("the controller ended with %d", got)
 		}
 	})
+}
+
+// A testWriter puts what the controller says into the test's log.
+type testWriter struct{ *testing.T }
+
+func (w *testWriter) Write(b []byte) (int, error) {
+	w.Log(strings.TrimSpace(string(b)))
+	return len(b), nil
 }
 
 func (w *world) eventually(what string, fact func() bool) {
@@ -140,8 +155,8 @@ func output(cmd *exec.Cmd) (code int, out, errs string) {
 func TestAStepTakesAMachineOfAPool(t *testing.T) {
 	w := newWorld(t)
 	w.must(os.WriteFile(filepath.Join(w.root, w.ws, "in"), []byte("hello\n"), 0o644))
-	code, out, errs := output(w.step("cat in; pwd; echo $MINE/$OUTRIGGER_POOL; echo done > out; exit 3", "OUTRIGGER_POOL=boxes", "MINE=1"))
-	if want := "hello\n" + w.ws + "\n1/\n"; code != 3 || out != want {
+	code, out, errs := output(w.step("cat in; pwd; echo $MINE/$OTHER/$OUTRIGGER_POOL; echo done > out; exit 3", "OUTRIGGER_POOL=boxes", "MINE=1", "OUTRIGGER_ENV=OTHER=a b\nMINE=2"))
+	if want := "hello\n" + w.ws + "\n2/a b/\n"; code != 3 || out != want {
 		t.Errorf("exit code %d, %q, want 3, %q; stderr %s", code, out, want, errs)
 	}
 	if b, err := os.ReadFile(filepath.Join(w.root, w.ws, "out")); string(b) != "done\n" {
@@ -197,8 +212,9 @@ func TestAStepTakesAMachineOfAPool(t *testing.T) {
 		w.must(cmd.Process.Kill())
 		_ = cmd.Wait() // it was killed
 		// What the kubelet says next.
-		w.pod.Status.Phase = corev1.PodFailed
-		w.must(w.Status().Update(t.Context(), w.pod))
+		said := w.pod.DeepCopy()
+		said.Status.Phase = corev1.PodFailed
+		w.must(w.Status().Patch(t.Context(), said, client.MergeFrom(w.pod)))
 		w.eventually("the controller releases its claim", func() bool {
 			var list v1alpha1.MachineClaimList
 			w.must(w.List(t.Context(), &list))
