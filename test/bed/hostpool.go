@@ -49,7 +49,7 @@ spec:
   arch: amd64
   warm: %[2]d
   max: %[2]d
-  maxCreating: %[2]d
+  maxCreating: 2
   reuse: {policy: Clean}
   login: {user: %s, secretName: hosts-login}
   provider:

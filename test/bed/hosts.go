@@ -100,6 +100,10 @@ func (b *bed) hostUp(ctx context.Context, h host, self, root, login string) erro
 			return err
 		}
 		const own = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
+		// The kernel takes its time with the cable of one that has just ended.
+		if err := b.await(ctx, "cable of "+h.name, time.Minute, nil, func(ctx context.Context) error { return h.unplug(ctx) }); err != nil {
+			return err
+		}
 		if err := b.start(daemon{name: h.name, argv: []string{self, "machine", h.dir}, clone: own}); err != nil {
 			return err
 		}
@@ -108,6 +112,15 @@ func (b *bed) hostUp(ctx context.Context, h host, self, root, login string) erro
 		}
 	}
 	return h.connect(ctx, pid)
+}
+
+// unplug is nil when this computer has no end of the machine's cable.
+func (h host) unplug(ctx context.Context) error {
+	if _, err := os.Stat("/sys/class/net/" + h.link); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	_, err := command(ctx, "ip", "link", "del", h.link)
+	return errors.Join(err, errors.New("it was still there"))
 }
 
 // connect lays the cable to the machine, unless it is there. The machine waits for it.
