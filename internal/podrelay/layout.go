@@ -2,6 +2,7 @@ package podrelay
 
 import (
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -15,6 +16,8 @@ const (
 	dirsDir = ".dirs"   // working folders that no view holds
 	cwdDir  = ".cwd"    // where a command starts that says nothing about it
 	tekton  = "/tekton" // Tekton's own folder
+	// stepsDir has a link for each step, to its status.
+	stepsDir = "/tekton/steps"
 )
 
 // never are paths whose content stays in the Pod, whatever the plan says: our
@@ -24,6 +27,11 @@ var never = []string{
 	"/var/run/secrets/kubernetes.io/serviceaccount", "/run/secrets/kubernetes.io/serviceaccount",
 	"/proc", "/sys", "/dev",
 }
+
+// runStatus is what Tekton's entrypoint keeps of a step in its folder below
+// /tekton/run for other steps and for the step itself: its results, artifacts, exit
+// code. /tekton/steps has links to it.
+var runStatus = regexp.MustCompile(`^/tekton/run/[0-9]+/status(/|$)`)
 
 // theirs are folders that every machine has: a volume that a container mounts
 // there is for the room that it gives, and on the machine its own do.
@@ -44,7 +52,7 @@ type seen struct {
 
 // wanted tells whether a mount path may be on the machine at all.
 func wanted(p string) bool {
-	return !slices.ContainsFunc(never, func(n string) bool { return within(n, p) }) && !slices.Contains(theirs, p)
+	return runStatus.MatchString(p) || !slices.ContainsFunc(never, func(n string) bool { return within(n, p) }) && !slices.Contains(theirs, p)
 }
 
 // within tells whether p is dir or below it.
@@ -76,7 +84,8 @@ func layout(v seen, all []seen) syncPlan {
 				shown[dir] = true
 			}
 		}
-		if !m.file && p.probe == "" {
+		// Other steps' status is read-only, whatever the view is.
+		if !m.file && (p.probe == "" || runStatus.MatchString("/"+p.probe)) {
 			p.probe = m.local
 		}
 	}

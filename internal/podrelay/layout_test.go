@@ -46,6 +46,8 @@ func TestLayoutLetsTheMountsThroughAndNothingElse(t *testing.T) {
 		{"mounts with a common parent", "v0: /tekton/results /tekton/steps /workspace",
 			[]string{"tekton/results/r", "tekton/steps/s/exitCode", "workspace/x"},
 			[]string{"tekton/run/0/status", "tekton/bin/entrypoint", "tekton/creds/.ssh/id", "tekton/x", "tekton/resultsx/y"}},
+		{"what steps say of themselves", "v0: /tekton/run/0/status /tekton/steps", []string{"tekton/run/0/status/results/r", "tekton/steps/step-one"},
+			[]string{"tekton/run/0/out", "tekton/run/1/status/results/r", "tekton/run/0/statusx"}},
 		{"deep", "v0: /var/lib/data/x", []string{"var/lib/data/x/y"}, []string{"var/lib/data/z", "var/log/x", "var/run/secrets/kubernetes.io/serviceaccount/token"}},
 		{"a mount in a mount of one view is part of it", "v0: /a /a/b/c", []string{"a/x", "a/b/x", "a/b/c/x"}, []string{"b/x"}},
 		{"a mount of another view is a hole", "v0: /a\nv1: /a/b", []string{"a/x", "a/bc/x", "a/x/b/y"}, []string{"a/b/x"}},
@@ -126,7 +128,7 @@ func TestLinks(t *testing.T) {
 
 func TestWanted(t *testing.T) {
 	for path, want := range map[string]bool{
-		"/workspace": true, "/tekton/results": true, "/tekton/run/0": false, "/tekton/runner": true, "/tmp": false, "/tmp/x": true,
+		"/workspace": true, "/tekton/results": true, "/tekton/run/0": false, "/tekton/run/0/status": true, "/tekton/run/0/statusx": false, "/tekton/runner": true, "/tmp": false, "/tmp/x": true,
 		"/var/run/secrets/kubernetes.io/serviceaccount": false, "/var/run/secrets/mine": true, "/dev/kvm": false, "/outrigger/state": false, "/sys": false,
 	} {
 		if got := wanted(path); got != want {

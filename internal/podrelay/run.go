@@ -329,6 +329,7 @@ func (j *job) starting(ctx context.Context, spec *wire.RunSpec, lease wire.Lease
 		if err := j.inlineScript(spec); err != nil {
 			return err
 		}
+		j.followSteps(spec)
 	}
 	if j.plan.Tekton {
 		j.endLeftovers()
@@ -354,6 +355,33 @@ func (j *job) inlineScript(spec *wire.RunSpec) error {
 	}
 	spec.Script, spec.Argv = b, spec.Argv[1:]
 	return nil
+}
+
+// followSteps names what the links in /tekton/steps lead to, instead of them: they
+// say a path that does not exist on the machine, and what they say is not replaced.
+func (j *job) followSteps(spec *wire.RunSpec) {
+	links, err := filepath.Glob(j.path(stepsDir + "/*"))
+	if err != nil {
+		return // the pattern is ours
+	}
+	var pairs []string
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && runStatus.MatchString(to) {
+			pairs = append(pairs, stepsDir+"/"+filepath.Base(link)+"/", to+"/")
+		}
+	}
+	if pairs == nil {
+		return
+	}
+	follow := strings.NewReplacer(pairs...)
+	if len(spec.Script) > 0 {
+		spec.Script = []byte(follow.Replace(string(spec.Script)))
+	}
+	for _, list := range [][]string{spec.Argv, spec.Env} {
+		for i := range list {
+			list[i] = follow.Replace(list[i])
+		}
+	}
 }
 
 // ended is called when the command's end is known and all that it said is written.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"outrigger.dev/outrigger/internal/handoff"
 )
 
 // step makes the container of a Tekton step as the webhook plans it. The
@@ -48,6 +50,46 @@ func TestTektonsStepsWhereRootIsNotToBeHad(t *testing.T) {
 	two := p.step("step-two")
 	if got := two.run(two.script("two", "#!/bin/sh\ncat /workspace/f /tekton/results/r; ls /tekton\n")); got != (result{0, "arg\nvaluecreds\nhome\nresults\nscripts\nsteps\n", ""}) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// A step's results and artifacts are behind a link in /tekton/steps; later steps find
+// them and its exit code there, read-only.
+func TestWhatStepsSayOfThemselves(t *testing.T) {
+	p := newPod(t)
+	step := func(name string, own int) *container {
+		c := p.step(name)
+		c.plan.Views[0].Mounts = append(c.plan.Views[0].Mounts,
+			handoff.Mount{Path: "/tekton/run/0/status"}, handoff.Mount{Path: "/tekton/run/1/status"})
+		for i, step := range []string{"one", "two"} {
+			c.mount("run-"+itoa(i), "/tekton/run/"+itoa(i))
+			link := filepath.Join(c.dirOf("steps"), "step-"+step)
+			if err := os.Symlink("/tekton/run/"+itoa(i)+"/status", link); err != nil && !os.IsExist(err) {
+				t.Fatal(err)
+			}
+			if i != own {
+				p.must(syscall.Mount("", filepath.Join(c.root, "tekton/run", itoa(i)), "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""))
+			}
+		}
+		// What Tekton's entrypoint does before it executes the step.
+		p.mkdir("volume-run-" + itoa(own) + "/status/results")
+		p.write(filepath.Join(c.dirOf("run-"+itoa(own)), "out"), "not the step's")
+		return c
+	}
+	one := step("step-one", 0)
+	if got := one.run(one.script("one", "#!/bin/sh\necho value > /tekton/steps/step-one/results/r; ls /tekton/run/0\n")); got.code != 0 || got.out != "status\n" {
+		t.Errorf("%+v", got)
+	}
+	if got := p.read(filepath.Join(one.dirOf("run-0"), "status/results/r")); got != "value\n" {
+		t.Errorf("the result is %q", got)
+	}
+	p.write(filepath.Join(one.dirOf("run-0"), "status/exitCode"), "0")
+	two := step("step-two", 1)
+	if got := two.run(two.script("two", "#!/bin/sh\ncat /tekton/steps/step-one/exitCode /tekton/steps/step-one/results/r; echo mine > /tekton/steps/step-two/results/s\n")); got != (result{0, "0value\n", ""}) {
+		t.Errorf("%+v", got)
+	}
+	if got := p.read(filepath.Join(two.dirOf("run-1"), "status/results/s")); got != "mine\n" {
+		t.Errorf("the second result is %q", got)
 	}
 }
 
