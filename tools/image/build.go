@@ -19,6 +19,7 @@ type Recipe struct {
 	Name    string   // the image's, after the registry
 	Program string   // of linux-ARCH/, put into /outrigger/bin
 	Links   []string // other names of the program there
+	Env     []string // beside PATH
 	User    string   // "": whatever the Pod says, else root
 	Title   string
 }
@@ -28,7 +29,7 @@ type Recipe struct {
 var recipes = []Recipe{
 	{Name: "relay", Program: "relay", Links: []string{"shell"}, Title: "Outrigger's relay: runs a container's command on a machine"},
 	{Name: "controller", Program: "controller", User: "65532:65532", Title: "Outrigger's controller: pools of machines, and the webhook"},
-	{Name: "cli", Program: "outrigger", Links: []string{"step"}, Title: "Outrigger's command line, for steps of Tasks"},
+	{Name: "cli", Program: "outrigger", Links: []string{"step"}, Env: []string{"OUTRIGGER_AGENTS=/outrigger/agents"}, Title: "Outrigger's command line, for steps of Tasks"},
 }
 
 // buildAll writes OUT/NAME.tar for each recipe: an index of the architectures, in Go's words.
@@ -78,7 +79,7 @@ func (r Recipe) build(bin, arch, version string, agents v1.Layer) (v1.Image, err
 		OS: "linux", Architecture: arch, RootFS: v1.RootFS{Type: "layers"},
 		Config: v1.Config{
 			Entrypoint: []string{path.Join("/outrigger/bin", r.Program)},
-			Env:        []string{"PATH=/outrigger/bin"},
+			Env:        append([]string{"PATH=/outrigger/bin"}, r.Env...),
 			User:       r.User,
 			WorkingDir: "/",
 			Labels: map[string]string{

@@ -128,6 +128,10 @@ func run(ctx context.Context, a *app.App, o Options) (err error) {
 	if err != nil {
 		return err
 	}
+	agents, err := a.Agents()
+	if err != nil {
+		return err
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return fault.New(fault.LocalFile, "step: %w", err)
@@ -156,10 +160,7 @@ func run(ctx context.Context, a *app.App, o Options) (err error) {
 		return err
 	}
 	t.task.Plan, t.task.State, t.task.Argv = plan, state, o.Args
-	t.task.Reach = reach.Options{Tunnels: a.Tunnels()}
-	if t.task.Agents, err = a.Agents(); err != nil {
-		return err
-	}
+	t.task.Agents, t.task.Reach = agents, reach.Options{Tunnels: a.Tunnels()}
 	around := *a.IO
 	around.Environ = append(slices.Clone(around.Environ), o.Env...)
 	code, err := podrelay.Container{IO: &around, Dir: dir, Start: time.Now()}.Do(ctx, t.task, signals)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -68,16 +69,17 @@ func newWorld(t *testing.T) *world {
 	}}))
 	t.Cleanup(func() { // while the controller is still there to delete its machines
 		w.must(w.Delete(context.Background(), &v1alpha1.MachinePool{ObjectMeta: metav1.ObjectMeta{Name: "boxes"}}))
-		w.eventually("the pool's machines are gone", func() bool {
-			var list v1alpha1.MachineList
-			return w.List(context.Background(), &list) == nil && len(list.Items) == 0
+		w.eventually("the pool is gone, and so are its machines", func() bool {
+			return apierrors.IsNotFound(w.Get(context.Background(), client.ObjectKey{Name: "boxes"}, &v1alpha1.MachinePool{}))
 		})
 	})
 	w.pod = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "taskrun-pod"}, Spec: corev1.PodSpec{
 		RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "step-run", Image: "cli"}},
 	}}
 	w.must(w.Create(t.Context(), w.pod))
-	t.Cleanup(func() { w.must(client.IgnoreNotFound(w.Delete(context.Background(), w.pod, client.GracePeriodSeconds(0)))) })
+	t.Cleanup(func() {
+		w.must(client.IgnoreNotFound(w.Delete(context.Background(), w.pod, client.GracePeriodSeconds(0))))
+	})
 	w.must(os.MkdirAll(filepath.Join(w.root, w.ws), 0o777))
 	return w
 }
