@@ -3,14 +3,7 @@ package podrelay
 import (
 	"os"
 	"os/signal"
-	"syscall"
 )
-
-// signalNames are those that the command gets, in the words of the protocol.
-var signalNames = map[os.Signal]string{
-	syscall.SIGTERM: "TERM", syscall.SIGINT: "INT", syscall.SIGHUP: "HUP", syscall.SIGQUIT: "QUIT",
-	syscall.SIGUSR1: "USR1", syscall.SIGUSR2: "USR2",
-}
 
 // Listen reports signals by name until stop is called.
 func Listen() (signals <-chan string, stop func()) {
