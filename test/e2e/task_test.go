@@ -3,12 +3,11 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	corev1 "k8s.io/api/core/v1"
 
 	"outrigger.dev/outrigger/test/built"
 )
@@ -124,12 +123,12 @@ spec:
   - {name: env, value: "E2E_MARK=@NAMESPACE@"}
   - {name: script, value: "echo begun; sleep 600"}
 `)
-	p.pod("long-pod", func(pod *corev1.Pod) bool {
-		if !running(pod) {
-			return false
+	p.await(func(ctx context.Context) (string, error) {
+		// Whatever is wrong now, there is no Pod yet, or its container has not begun.
+		if out, err := p.Log(ctx, "long-pod", "step-run"); err != nil || !strings.Contains(out, "begun") {
+			return "the script has not begun", nil
 		}
-		out, _ := p.log("long-pod", "step-run")
-		return strings.Contains(out, "begun")
+		return "", nil
 	})
 	p.kubectl("patch", "taskrun", "long", "--type=merge", "-p", `{"spec":{"status":"TaskRunCancelled"}}`)
 	p.run("TaskRun", "long")
