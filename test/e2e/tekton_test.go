@@ -225,7 +225,7 @@ spec:
       script: |
         cat $HOME/.git-credentials
         grep -c registry.example $HOME/.docker/config.json
-        stat -c %a $HOME/.git-credentials
+        stat -Lc %a $HOME/.git-credentials
 `)
 	p.succeeds("TaskRun", "creds")
 	p.logs("creds-pod", "step-main", "https://jane:pass@git.example\n1\n600\n")
