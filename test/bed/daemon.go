@@ -198,7 +198,9 @@ func kill(pids []int, s syscall.Signal) {
 }
 
 func awaitNone(limit time.Duration, list func() []int) bool {
-	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); <-tick.C {
 		if len(list()) == 0 {
 			return true
 		}

@@ -97,7 +97,7 @@ func demo(ctx context.Context, b *bed) error {
 	}
 	b.say("the pool makes a virtual machine")
 	if _, err := b.kubectl(ctx, "wait", "machinepool/vms", "--for=jsonpath={.status.idle}=1", "--timeout=600s"); err != nil {
-		pool, _ := b.kubectl(ctx, "describe", "machinepool", "vms") //nolint:errcheck // the first error is told
+		pool, _ := b.kubectl(ctx, "describe", "machinepool", "vms") // the first error is told
 		return fmt.Errorf("%w\n%s", err, pool)
 	}
 	b.say("a virtual machine is idle and prepared")

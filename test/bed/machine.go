@@ -54,9 +54,11 @@ func runMachine(dir string) error {
 	); err != nil {
 		return err
 	}
+	tick := time.NewTicker(20 * time.Millisecond)
 	for !connected() {
-		time.Sleep(20 * time.Millisecond)
+		<-tick.C
 	}
+	tick.Stop()
 	// None of our variables: a machine knows nothing of who started it.
 	server, err := os.StartProcess("/usr/sbin/sshd", []string{"/usr/sbin/sshd", "-D", "-e"}, &os.ProcAttr{
 		Dir: "/", Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, Files: []*os.File{nil, os.Stdout, os.Stderr},

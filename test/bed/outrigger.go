@@ -40,7 +40,7 @@ func install(ctx context.Context, b *bed) error {
 	}
 	b.say("Outrigger applied: controller:%s relay:%s", tags["controller"], tags["relay"])
 	if _, err := b.kubectl(ctx, "-n", "outrigger-system", "rollout", "status", "deployment/outrigger-controller", "--timeout=180s"); err != nil {
-		logs, _ := b.kubectl(ctx, "-n", "outrigger-system", "logs", "deployment/outrigger-controller", "--tail=30") //nolint:errcheck // there may be none
+		logs, _ := b.kubectl(ctx, "-n", "outrigger-system", "logs", "deployment/outrigger-controller", "--tail=30") // there may be none
 		return fmt.Errorf("%w\n%s", err, logs)
 	}
 	b.say("Outrigger is ready")
