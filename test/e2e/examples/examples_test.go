@@ -19,7 +19,7 @@ import (
 
 const (
 	// limit bounds one example on one side; the slowest needs a minute.
-	limit = 5 * time.Minute
+	limit = 10 * time.Minute
 	// tools is the image of the test bed with what the examples call.
 	tools = "registry.local/tools:1"
 )

@@ -21,12 +21,23 @@ type Namespace struct {
 }
 
 // setUp bounds what the control plane does for a new namespace.
-const setUp = time.Minute
+const setUp = 3 * time.Minute
 
 // Namespace makes one and waits until Pods can start in it.
 func (c *Cluster) Namespace(ctx context.Context, name string, labels map[string]string) (*Namespace, error) {
 	object := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels}}
-	if _, err := c.Typed.CoreV1().Namespaces().Create(ctx, object, metav1.CreateOptions{}); err != nil {
+	if err := Await(ctx, setUp, func(ctx context.Context) (string, error) {
+		_, err := c.Typed.CoreV1().Namespaces().Create(ctx, object, metav1.CreateOptions{})
+		if !apierrors.IsAlreadyExists(err) {
+			return "", err
+		}
+		// One that an earlier run has left goes first; it takes what is in it along.
+		err = c.Typed.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return "", err
+		}
+		return "namespace " + name + " of an earlier run is still there", nil
+	}); err != nil {
 		return nil, err
 	}
 	n := &Namespace{Cluster: c, Name: name}
