@@ -325,6 +325,7 @@ func (j *job) starting(ctx context.Context, spec *wire.RunSpec, lease wire.Lease
 	if j.rec.Stage == started && !j.rec.Lease.Equal(lease.Created) {
 		return fault.New(fault.RunLost, "run %s: was started before this container was restarted, and the machine has forgotten it since", j.rec.Run)
 	}
+	j.nameArtifacts(spec)
 	if j.rewritten {
 		if err := j.inlineScript(spec); err != nil {
 			return err

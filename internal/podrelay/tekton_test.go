@@ -84,8 +84,18 @@ func TestWhatStepsSayOfThemselves(t *testing.T) {
 		t.Errorf("the result is %q", got)
 	}
 	p.write(filepath.Join(one.dirOf("run-0"), "status/exitCode"), "0")
+	p.write(filepath.Join(one.dirOf("run-0"), "status/artifacts/provenance.json"),
+		`{"outputs":[{"name":"image","values":[{"uri":"pkg:a/b","digest":{"sha256":"0815"}}]}]}`)
 	two := step("step-two", 1)
 	if got := two.run(two.script("two", "#!/bin/sh\ncat /tekton/steps/step-one/exitCode /tekton/steps/step-one/results/r; echo mine > /tekton/steps/step-two/results/s\n")); got != (result{0, "0value\n", ""}) {
+		t.Errorf("%+v", got)
+	}
+	// Tekton's entrypoint would put an artifact's values there, were the script what it executes.
+	got := two.run(two.script("three", "#!/bin/sh\necho '$(steps.one.outputs.image)'\n"))
+	if got != (result{0, `[{"digest":{"sha256":"0815"},"uri":"pkg:a/b"}]` + "\n", ""}) {
+		t.Errorf("%+v", got)
+	}
+	if got := two.run(two.script("four", "#!/bin/sh\necho '$(steps.one.inputs.image)'\n")); got.out != "$(steps.one.inputs.image)\n" || !strings.Contains(got.errs, "no artifact") {
 		t.Errorf("%+v", got)
 	}
 	if got := p.read(filepath.Join(two.dirOf("run-1"), "status/results/s")); got != "mine\n" {
