@@ -31,6 +31,20 @@ var shapes = []struct {
 // chatter are lines of which there are more or fewer, depending on the time that passes.
 var chatter = regexp.MustCompile(`(?m)^(Waiting for /workspace/signals/ready|Polling channel\.\.\.)$`)
 
+// traced sorts what `set -x` says of commands that follow one another: those of a
+// pipeline are started at once, and each says so itself.
+func traced(lines []string) []string {
+	for i := 0; i < len(lines); i++ {
+		n := i
+		for n < len(lines) && strings.HasPrefix(lines[n], "+ ") {
+			n++
+		}
+		slices.Sort(lines[i:n])
+		i = max(i, n)
+	}
+	return lines
+}
+
 // normal replaces in text what may differ between two runs of an example: names
 // that are known, then what has a shape. known maps a name to what it becomes.
 func normal(text string, known map[string]string) string {

@@ -173,7 +173,7 @@ func writeLog(out io.Writer, pod, container, stream, text string) {
 		return
 	}
 	fmt.Fprintf(out, "  %s of %s %s\n", stream, pod, container)
-	for line := range strings.Lines(text) {
+	for _, line := range traced(slices.Collect(strings.Lines(text))) {
 		if !chatter.MatchString(line) {
 			fmt.Fprintf(out, "    | %s\n", strings.TrimSuffix(line, "\n"))
 		}
