@@ -31,6 +31,10 @@ func install(ctx context.Context, b *bed) error {
 			return fmt.Errorf("image %s: %w", name, err)
 		}
 	}
+	// The Task of deploy/tekton names no build.
+	if _, err := b.ctr(ctx, "images", "tag", "--force", outriggerImages+"cli:"+tags["cli"], outriggerImages+"cli:dev"); err != nil {
+		return err
+	}
 	overlay, err := b.overlay(tags)
 	if err != nil {
 		return err
