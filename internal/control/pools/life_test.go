@@ -368,6 +368,33 @@ func TestQueue(t *testing.T) {
 	w.eventually("the queue is counted", func() bool { return w.poolNow().Status.Queued == 1 && w.poolNow().Status.StartTime != nil })
 }
 
+// The webhook refuses Pods; whoever makes a claim by hand is refused here.
+func TestANamespaceThatMayNotUseThePool(t *testing.T) {
+	w := newWorld(t)
+	w.control(pools.Times{})
+	w.makePool(1, 1, func(s *v1alpha1.MachinePoolSpec) {
+		s.AllowedNamespaces = &metav1.LabelSelector{MatchLabels: map[string]string{"team": "mobile"}}
+	})
+	c := w.claim("stranger", nil)
+	w.eventually("the claim is refused", func() bool {
+		x := meta.FindStatusCondition(w.reload(c).Status.Conditions, v1alpha1.ClaimConditionBound)
+		return c.Status.Phase == v1alpha1.ClaimFailed && x != nil && x.Reason == "NamespaceNotAllowed" && strings.Contains(x.Message, "team=mobile")
+	})
+	var ns corev1.Namespace
+	w.must(w.Get(t.Context(), client.ObjectKey{Name: c.Namespace}, &ns))
+	ns.Labels["team"] = "mobile"
+	w.must(w.Update(t.Context(), &ns))
+	t.Cleanup(func() {
+		delete(ns.Labels, "team")
+		w.must(w.Update(context.Background(), &ns))
+	})
+	friend := w.claim("friend", nil)
+	w.eventually("one of a namespace that may is served", func() bool { return w.boundTo(friend) != "" || w.reload(friend).Status.Phase == v1alpha1.ClaimFailed })
+	if w.boundTo(friend) == "" {
+		t.Errorf("%+v", friend.Status)
+	}
+}
+
 // A controller that ended between the two writes of a binding is completed by the next one.
 func TestHalfBound(t *testing.T) {
 	w := newWorld(t)

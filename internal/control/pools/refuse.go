@@ -3,9 +3,6 @@ package pools
 import (
 	"context"
 
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/fault"
 )
@@ -22,19 +19,9 @@ func (k *keeper) refuse(ctx context.Context, m *v1alpha1.Machine, reason, messag
 		if string(cl.UID) != uid || !isQueued(cl) {
 			continue
 		}
-		cl = cl.DeepCopy()
-		st := &cl.Status
-		st.Phase, st.Position, st.ExpectedWait = v1alpha1.ClaimFailed, 0, ""
-		meta.SetStatusCondition(&st.Conditions, metav1.Condition{
-			Type: v1alpha1.ClaimConditionBound, Status: metav1.ConditionFalse, ObservedGeneration: cl.Generation,
-			Reason: reason, Message: clip(message),
-		})
-		if err := k.client.Status().Update(ctx, cl); err != nil {
+		if err := k.failClaim(ctx, cl, reason, message); err != nil {
 			return err
 		}
-		k.view.wroteClaims.wrote(cl)
-		k.Log.Info("claim refused", "pool", m.Spec.Pool, "claim", key(cl), "reason", reason, "message", message)
-		k.event(cl, warning, reason, message)
 	}
 	return nil
 }

@@ -59,7 +59,11 @@ func (s *scheduler) Reconcile(ctx context.Context, req reconcile.Request) (recon
 		return again(s.client.Update(ctx, p)) // the answer wakes us up
 	}
 	machines, ahead := s.view.machinesOf(p.Name)
-	snapshot, claims := s.snapshot(p, machines, s.view.claimsOf(p.Name))
+	allowed, err := s.allow(ctx, p, s.view.claimsOf(p.Name))
+	if err != nil {
+		return again(err)
+	}
+	snapshot, claims := s.snapshot(p, machines, allowed)
 	if !p.DeletionTimestamp.IsZero() && len(machines) == 0 {
 		return s.closed(ctx, p)
 	}
