@@ -43,8 +43,8 @@ It runs until it is stopped. The token is read at each dial, so a new one in the
 file counts from then on.`,
 		Example: `  outrigger outpost connect https://hub.example.com --token-file east.token --allow mac:22
   outrigger outpost connect https://hub --allow 10.1.0.0/16:22,8822-8922 --allow orka:80`,
-		Args:    app.Args("HUB"),
-		RunE:    app.Run(func(ctx context.Context, args []string) error { return run(ctx, a, args[0], o) }),
+		Args: app.Args("HUB"),
+		RunE: app.Run(func(ctx context.Context, args []string) error { return run(ctx, a, args[0], o) }),
 	}
 	cmd.Flags().StringVar(&o.TokenFile, "token-file", "", "`file` with the outpost's token (default: $"+TokenVariable+")")
 	cmd.Flags().StringVar(&o.CAFile, "ca-file", "", "PEM `file` of who vouches for the hub (default: the system's authorities)")
