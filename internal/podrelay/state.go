@@ -157,7 +157,7 @@ const longWait = 15 * time.Second
 // hold takes the view: relays of one Pod move its files one at a time. What a
 // killed one left half written goes first.
 func (v viewState) hold(ctx context.Context) (release func(), err error) {
-	for _, dir := range []string{v.dir, v.sync()} {
+	for _, dir := range []string{filepath.Dir(v.dir), v.dir, v.sync()} {
 		if err := openDir(dir); err != nil {
 			return nil, fault.New(fault.LocalFile, "state of a view: %w", err)
 		}
