@@ -61,11 +61,15 @@ func TestATERMBeforeTheCommandRuns(t *testing.T) {
 	p := newPod(t)
 	p.server.Stop()
 	c := p.container("main")
+	c.env = []string{"OUTRIGGER_DEBUG=1"}
 	run := c.start("true")
+	await(t, "the relay has begun, and listens", func() bool {
+		_, errs := run.said()
+		return strings.Contains(errs, "handed")
+	})
 	run.signal(syscall.SIGUSR1) // says nothing about ending
-	time.Sleep(50 * time.Millisecond)
 	run.signal(syscall.SIGTERM)
-	if got := run.end(); got.code != 143 && got.code != -1 { // -1: before we listened
+	if got := run.end(); got.code != 143 {
 		t.Errorf("%+v", got)
 	}
 }
