@@ -52,7 +52,18 @@ func (b *bed) start(d daemon) error {
 	cmd.Dir = "/"
 	cmd.Env = append(append(slices.DeleteFunc(os.Environ(), noise), d.env...), mark+"="+b.state+"#"+d.name)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Cloneflags: d.clone}
-	return cmd.Start() // nobody waits: it stays
+	if err := cmd.Start(); err != nil { // nobody waits: it stays
+		return err
+	}
+	// The kernel tells of a new program's environment a moment after that has begun.
+	pid := cmd.Process.Pid
+	awaitNone(2*time.Second, func() []int {
+		if b.marked()[pid] == "" {
+			return []int{pid}
+		}
+		return nil
+	})
+	return nil
 }
 
 // replaced tells whether the program that the process executes is there no more.

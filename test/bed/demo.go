@@ -208,7 +208,7 @@ func (b *bed) demoSources(ctx context.Context) error {
 
 // demoFollow shows the run as people look at one.
 func (b *bed) demoFollow(ctx context.Context, run string) error {
-	if _, err := b.kubectl(ctx, "-n", demoNamespace, "wait", run, "--for=jsonpath={.status.completionTime}", "--timeout=600s"); err != nil {
+	if _, err := b.kubectl(ctx, "-n", demoNamespace, "wait", run, "--for=jsonpath={.status.completionTime}", "--timeout=1800s"); err != nil {
 		err = errors.Join(err, b.show(ctx, "get", "taskruns,pods,machineclaims"), b.show(ctx, "get", "events"))
 		return err
 	}
