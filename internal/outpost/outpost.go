@@ -139,13 +139,13 @@ func (d *dialer) dial(ctx context.Context) (*websocket.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	ws, resp, err := websocket.Dial(ctx, d.url.String(), &websocket.DialOptions{
+	ws, resp, err := websocket.Dial(ctx, d.url.String(), &websocket.DialOptions{ //nolint:bodyclose // the library says that it need not be closed
 		HTTPClient:   d.http,
 		HTTPHeader:   http.Header{"Authorization": {"Bearer " + token.Reveal()}, "User-Agent": {"outrigger-outpost"}},
 		Subprotocols: []string{Protocol},
 	})
 	if err == nil && ws.Subprotocol() != Protocol {
-		ws.CloseNow()
+		_ = ws.CloseNow() // nothing was said on it
 		return nil, fault.New(fault.Protocol, "outpost: hub %s: does not speak %s: is it a hub, and of this version?", d.url.Host, Protocol)
 	}
 	if err == nil {

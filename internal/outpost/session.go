@@ -40,7 +40,7 @@ func NewSession(ctx context.Context, ws *websocket.Conn, hub bool) (*Session, er
 	}
 	mux, err := begin(conn, cfg)
 	if err != nil {
-		ws.CloseNow()
+		_ = ws.CloseNow() // nothing was said on it
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	return &Session{mux}, nil

@@ -38,7 +38,7 @@ func session(t *testing.T) *Session {
 		hub <- s
 		<-s.Done()
 	}))
-	ws, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+	ws, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(srv.URL, "http"), nil) //nolint:bodyclose // the library says that it need not be closed
 	if err != nil {
 		t.Fatal(err)
 	}

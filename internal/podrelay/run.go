@@ -222,10 +222,7 @@ func (j *job) relayJob(signals <-chan string) (relay.Job, error) {
 		return todo, err
 	}
 	todo.Links = append(todo.Links, creds...)
-	dir, link, err := j.workFolder()
-	if err != nil {
-		return todo, err
-	}
+	dir, link := j.workFolder()
 	todo.Command.Dir = dir
 	if link != nil {
 		todo.Links = append(todo.Links, *link)
@@ -291,16 +288,16 @@ func (j *job) tolerate(l *relay.Link) {
 
 // workFolder returns where the command starts, and the link that makes it
 // exist if no view does.
-func (j *job) workFolder() (dir string, link *relay.Link, err error) {
+func (j *job) workFolder() (dir string, link *relay.Link) {
 	dir = j.plan.WorkDir
 	if dir == "" && inViews(j.views, j.workDir()) {
 		dir = j.workDir()
 	}
 	switch {
 	case dir == "":
-		return cwdDir, &relay.Link{Path: path.Join(atDir, "cwd"), Target: cwdDir, Inside: true, Make: true}, nil
+		return cwdDir, &relay.Link{Path: path.Join(atDir, "cwd"), Target: cwdDir, Inside: true, Make: true}
 	case dir == "/":
-		return dir, nil, nil
+		return dir, nil
 	case !inViews(j.views, dir):
 		return dir, &relay.Link{
 			Path: dir, Target: path.Join(dirsDir, dir), Make: true,
@@ -311,13 +308,13 @@ func (j *job) workFolder() (dir string, link *relay.Link, err error) {
 				}
 				return err
 			},
-		}, nil
+		}
 	}
 	// As the container runtime does, were it here.
 	if err := os.MkdirAll(j.path(dir), 0o755); err != nil {
 		j.watch.log.Debug("working folder", "dir", dir, "error", err)
 	}
-	return dir, nil, nil
+	return dir, nil
 }
 
 // starting is called when all is ready: from here on the command may run.

@@ -66,7 +66,7 @@ func (c Container) shell(ctx context.Context, argv []string) (int, error) {
 		}
 	}
 	defer tty.close()
-	exit, err := shellRun(ctx, h, claim.Owner, spec, streams, runclient.Options{Log: log, Warn: func(text string) { log.Debug(text) }})
+	exit, err := shellRun(ctx, h, claim.Owner, spec, streams, runclient.Options{Log: log, Warn: func(text string) { log.Debug("warning", "text", text) }})
 	return exitCode(exit), err
 }
 

@@ -106,7 +106,7 @@ func (t *team) look(s Snapshot) {
 }
 
 // A lineup is a heap of teams.
-type lineup []*team
+type lineup []*team //nolint:recvcheck // as container/heap wants it
 
 func (l lineup) Len() int      { return len(l) }
 func (l lineup) Swap(i, j int) { l[i], l[j] = l[j], l[i] }

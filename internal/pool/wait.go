@@ -94,7 +94,7 @@ func (p *planner) supply() moments {
 }
 
 // Moments are a heap, earliest first.
-type moments []time.Time
+type moments []time.Time //nolint:recvcheck // as container/heap wants it
 
 func (m moments) Len() int           { return len(m) }
 func (m moments) Swap(i, j int)      { m[i], m[j] = m[j], m[i] }

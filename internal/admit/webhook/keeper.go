@@ -90,11 +90,11 @@ func (k *keeper) write(ctx context.Context, o client.Object, what string) error 
 		err = k.client.Update(ctx, o)
 	}
 	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-		k.Log.Debug("webhook's "+what+" changed meanwhile", "error", err)
+		k.Log.Debug("changed meanwhile", "object", what, "error", err)
 		return nil // the change leads here again
 	}
 	if err == nil {
-		k.Log.Info("webhook's " + what + " written")
+		k.Log.Info("written", "object", what)
 	}
 	return err
 }

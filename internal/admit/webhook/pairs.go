@@ -36,7 +36,7 @@ const (
 //     since API servers hear of a change at different times;
 //  3. the next pair becomes the one that is shown. The former authority stays in
 //     the bundle until it expires, for replicas that hear of it later.
-type Pairs struct {
+type Pairs struct { //nolint:recvcheck // one method changes it
 	Cert, Key         []byte
 	NextCert, NextKey []byte
 	NextSince         time.Time // zero: not told yet
@@ -77,7 +77,6 @@ func (p Pairs) Next(now time.Time, names []string, told bool, t Times, generate 
 	case shown == nil && coming != nil:
 		// The shown one has expired or is broken: nothing is better than the next.
 		next.promote()
-		shown = coming
 	case shown == nil:
 		next = Pairs{Bundle: p.Bundle}
 		if next.Cert, next.Key, err = generate(names, t.Valid); err != nil {

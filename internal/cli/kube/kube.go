@@ -45,7 +45,7 @@ type Client struct {
 }
 
 // Open reads the kubeconfig. No connection is made yet.
-func (f Flags) Open() (*Client, error) {
+func (f *Flags) Open() (*Client, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = f.Kubeconfig
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.Context}).ClientConfig()

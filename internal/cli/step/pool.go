@@ -48,7 +48,7 @@ func fromPool(ctx context.Context, a *app.App, o Options) (taken, error) {
 	if err != nil {
 		return taken{}, err
 	}
-	client, err := kube.Flags{}.Open()
+	client, err := (&kube.Flags{}).Open()
 	if err != nil {
 		return taken{}, err
 	}

@@ -122,7 +122,7 @@ func TestKeep(t *testing.T) {
 	keep := func(d string) func(*corev1.Pod) {
 		return func(p *corev1.Pod) { p.Annotations[v1alpha1.AnnotationKeep] = d }
 	}
-	short, long, fine := w.pod("short", keep("3s")), w.pod("long", keep("1h")), (*corev1.Pod)(nil)
+	short, long := w.pod("short", keep("3s")), w.pod("long", keep("1h"))
 	for _, pod := range []*corev1.Pod{short, long} {
 		w.begins(pod)
 		w.ends(pod, "build=3")
@@ -141,7 +141,7 @@ func TestKeep(t *testing.T) {
 	w.remove(long)
 	w.eventually("the other is given back too", func() bool { return w.claim(long) == nil })
 
-	fine = w.pod("fine", keep("1h"))
+	fine := w.pod("fine", keep("1h"))
 	w.begins(fine)
 	w.ends(fine, "build=0")
 	w.becomes(fine, v1alpha1.ClaimReleased)

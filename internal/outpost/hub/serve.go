@@ -21,7 +21,7 @@ import (
 // ctx, and is waited for by close.
 type handler struct {
 	hub *Hub
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // of what outlives its request: see above
 
 	mu     sync.Mutex
 	closed bool

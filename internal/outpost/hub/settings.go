@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -123,14 +122,4 @@ func digest(files map[string][]byte) [sha256.Size]byte {
 		fmt.Fprintf(all, "%q %x\n", name, sum) // a hash takes everything
 	}
 	return [sha256.Size]byte(all.Sum(nil))
-}
-
-// names lists the networks.
-func (s *settings) names() []string {
-	names := make([]string, 0, len(s.networks))
-	for n := range s.networks {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	return names
 }

@@ -67,7 +67,7 @@ func (p *proxy) socks(_ context.Context, conn net.Conn, to string) (net.Conn, er
 		}
 		return nil, fault.New(r.kind, "%s: %s: %s", p, to, r.text)
 	}
-	size := 0
+	var size int
 	switch head[3] {
 	case kindIPv4:
 		size = net.IPv4len

@@ -119,16 +119,16 @@ func (s *sample) note(event watch.Event, run string, now time.Duration) error {
 	case "Pod":
 		see(podMade, true)
 		// Fields of another type than the API's are not there.
-		gates, _, _ := unstructured.NestedSlice(o.Object, "spec", "schedulingGates") //nolint:errcheck // see above
+		gates, _, _ := unstructured.NestedSlice(o.Object, "spec", "schedulingGates")
 		_, waited := s.at[claimMade]
 		see(gateLifted, waited && len(gates) == 0)
-		node, _, _ := unstructured.NestedString(o.Object, "spec", "nodeName") //nolint:errcheck // see above
+		node, _, _ := unstructured.NestedString(o.Object, "spec", "nodeName")
 		see(scheduled, node != "")
 		see(prepared, containers(o, "initContainerStatuses", "terminated"))
 		see(started, containers(o, "containerStatuses", "running") || containers(o, "containerStatuses", "terminated"))
 	case "MachineClaim":
 		see(claimMade, true)
-		phase, _, _ := unstructured.NestedString(o.Object, "status", "phase") //nolint:errcheck // see above
+		phase, _, _ := unstructured.NestedString(o.Object, "status", "phase")
 		see(claimBound, phase == "Bound")
 	case "TaskRun":
 		switch c := user.Succeeded(*o); c.Status {

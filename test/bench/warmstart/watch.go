@@ -51,7 +51,7 @@ func (w *watcher) stop() {
 		events.Stop()
 	}
 	go func() {
-		for range w.events { //nolint:revive // drained, so that no watch hangs on it
+		for range w.events { // drained, so that no watch hangs on it
 		}
 	}()
 	w.done.Wait()

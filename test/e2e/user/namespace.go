@@ -100,7 +100,7 @@ func Succeeded(run unstructured.Unstructured) metav1.Condition {
 
 func condition(o unstructured.Unstructured, kind string) metav1.Condition {
 	// A status of another shape is a status without conditions.
-	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions") //nolint:errcheck // see above
+	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
 	for _, c := range conditions {
 		m, ok := c.(map[string]any)
 		if !ok || m["type"] != kind {
