@@ -99,7 +99,7 @@ func (w *world) control() {
 		"--kubeconfig", server.Kubeconfig(), "--agents", w.bin, "--state-dir", filepath.Join(w.TempDir(), "state"),
 		"--webhook-address", "0", "--metrics-bind-address", "0", "--health-probe-bind-address", "0",
 	}
-	go func() { code <- manager.Main(ctx, args, said, said) }()
+	go func() { code <- manager.Run(ctx, args, said, said) }()
 	w.Cleanup(func() {
 		cancel()
 		if got := <-code; got != 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"outrigger.dev/outrigger/internal/admit"
@@ -25,9 +26,21 @@ import (
 	"outrigger.dev/outrigger/internal/version"
 )
 
-// Main is the program: it runs the controller until ctx ends, and returns the exit code.
+// Main is [Run] for a process that is the controller and nothing else: the
+// loggers of client-go and controller-runtime, of which a process has one, are the controller's.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := run(ctx, args, stdout, stderr)
+	return exit(stderr, run(ctx, args, stdout, stderr, func(log *slog.Logger) {
+		klog.SetLogger(libraries(log))
+		ctrl.SetLogger(libraries(log))
+	}))
+}
+
+// Run is the program: it runs the controller until ctx ends, and returns the exit code.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return exit(stderr, run(ctx, args, stdout, stderr, func(*slog.Logger) {}))
+}
+
+func exit(stderr io.Writer, err error) int {
 	if err == nil {
 		return 0
 	}
@@ -39,7 +52,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return fault.ExitCode(err)
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, logsTo func(*slog.Logger)) error {
 	f := newFlags()
 	switch err := f.parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
@@ -53,6 +66,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	log := f.logger(stderr)
+	logsTo(log)
 	rc, err := f.cluster()
 	if err != nil {
 		return err

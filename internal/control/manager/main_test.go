@@ -61,7 +61,7 @@ func TestTheController(t *testing.T) {
 	said := &log{}
 	code := make(chan int, 1)
 	go func() {
-		code <- manager.Main(ctx, []string{
+		code <- manager.Run(ctx, []string{
 			"--kubeconfig", server.Kubeconfig(), "--relay-image", "relay:test", "--agents", t.TempDir(), "--state-dir", filepath.Join(t.TempDir(), "state"),
 			"--webhook-address", webhook, "--webhook-url", "https://" + webhook, "--metrics-bind-address", metrics, "--health-probe-bind-address", health,
 			"--leader-elect", "--log-format", "json", "--log-level", "debug",

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -62,10 +61,7 @@ func New(ctx context.Context, rc *rest.Config, o Options) (ctrl.Manager, error) 
 	rc = rest.CopyConfig(rc)
 	// The API server shares itself out (priority and fairness); a limit of our own only adds waits.
 	rc.QPS = -1
-	logger := logr.FromSlogHandler(quiet{o.Log.Handler()})
-	klog.SetLogger(logger)
-	ctrl.SetLogger(logger)
-	options, err := options(o, logger)
+	options, err := options(o, libraries(o.Log))
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +98,9 @@ func New(ctx context.Context, rc *rest.Config, o Options) (ctrl.Manager, error) 
 	}
 	return mgr, mgr.AddReadyzCheck("webhook", o.Webhook.Ready)
 }
+
+// libraries is the logger for what is not ours.
+func libraries(log *slog.Logger) logr.Logger { return logr.FromSlogHandler(quiet{log.Handler()}) }
 
 // Scheme knows Kubernetes' own types and ours.
 func Scheme() (*runtime.Scheme, error) {
