@@ -54,7 +54,7 @@ spec:
             uname -a
             uname -r | tr -d '\n' > $(results.kernel.path)
             tar -xf $(workspaces.sources.path)/lua.tar
-            cd lua && make -s -j2 linux && ls -l src/lua
+            cd lua && make -s -j2 linux MYCFLAGS=-O0 && ls -l src/lua # an emulated processor is slow
         - name: test
           image: not-used-on-a-machine:1
           workingDir: $(workspaces.built.path)/lua
