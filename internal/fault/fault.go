@@ -43,6 +43,7 @@ const (
 	Conflict        Kind = "Conflict"        // changed on both sides
 	PathTaken       Kind = "PathTaken"       // the absolute path asked for exists on the machine and is not ours
 	BadScript       Kind = "BadScript"       // a script that cannot be executed as it is
+	ScriptFailed    Kind = "ScriptFailed"    // the script that makes an image failed
 	NotFound        Kind = "CommandNotFound" // the command does not exist on the machine
 	NotExecutable   Kind = "NotExecutable"   // the command exists and cannot be executed
 	MachineLost     Kind = "MachineLost"     // the machine died in the middle
@@ -98,6 +99,7 @@ var Kinds = []Info{
 	{Conflict, ExitOutrigger, false, "Nothing was overwritten. Settle the named files by hand, then run again."},
 	{PathTaken, ExitOutrigger, false, "Choose another path with --at, or remove what is there."},
 	{BadScript, ExitOutrigger, false, "Start the script with an interpreter line such as #!/bin/sh"},
+	{ScriptFailed, ExitOutrigger, false, "Mend the script; to look at its machine: outrigger image build --keep-on-failure"},
 	{NotFound, ExitNotFound, false, "Install it on the machine, or give its full path."},
 	{NotExecutable, ExitNotExecutable, false, "Check the file's mode bits and its interpreter line."},
 	{MachineLost, ExitOutrigger, true, "Run again: a new machine is taken. The local files are as they were."},
