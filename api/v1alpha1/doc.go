@@ -1,7 +1,8 @@
 // Package v1alpha1 is Outrigger's API in Kubernetes: pools of machines, the
-// machines themselves, and claims on them. The group is outrigger.dev.
+// machines themselves, claims on them, and images that are built for them. The
+// group is outrigger.dev.
 //
-// A MachinePool and its Machines belong to the cluster; a MachineClaim lives in
+// MachinePools, their Machines and MachineImages belong to the cluster; a MachineClaim lives in
 // the namespace of who needs a machine. What the objects say about themselves
 // is all that the controller knows: it keeps no other memory.
 //
@@ -31,6 +32,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&MachinePool{}, &MachinePoolList{},
 		&Machine{}, &MachineList{},
 		&MachineClaim{}, &MachineClaimList{},
+		&MachineImage{}, &MachineImageList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

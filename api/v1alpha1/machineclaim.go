@@ -38,6 +38,9 @@ type MachineClaimSpec struct {
 	// A machine image other than the pool's: a machine is made for this claim alone.
 	// +optional
 	Image string `json:"image,omitempty"`
+	// A machine is made for this claim alone, also of the pool's own image, and deleted after it.
+	// +optional
+	Fresh bool `json:"fresh,omitempty"`
 	// Higher is served first; then the older claim, with turns between namespaces.
 	// +optional
 	Priority int32 `json:"priority,omitempty"`

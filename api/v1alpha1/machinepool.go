@@ -19,7 +19,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Arch",type=string,JSONPath=`.spec.arch`,priority=1
-// +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.spec.image`,priority=1
+// +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.status.image`,priority=1,description="what machines are made from now"
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type MachinePool struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -37,6 +37,9 @@ type MachinePool struct {
 // +kubebuilder:validation:XValidation:rule="self.os == oldSelf.os && self.arch == oldSelf.arch",message="os and arch of a pool cannot be changed: make another pool"
 // +kubebuilder:validation:XValidation:rule="!has(self.reuse) || self.reuse.policy != 'Revert' || has(self.provider.qemu)",message="reuse.policy Revert needs a provider that takes snapshots: qemu"
 // +kubebuilder:validation:XValidation:rule="!has(self.provider.orka) || !has(self.provider.orka.vmConfig) || !has(self.image) || size(self.image) == 0",message="image and provider.orka.vmConfig exclude each other"
+// +kubebuilder:validation:XValidation:rule="!has(self.imageFrom) || !has(self.image) || size(self.image) == 0",message="image and imageFrom exclude each other"
+// +kubebuilder:validation:XValidation:rule="!has(self.imageFrom) || !has(self.provider.orka) || !has(self.provider.orka.vmConfig)",message="imageFrom and provider.orka.vmConfig exclude each other"
+// +kubebuilder:validation:XValidation:rule="!has(self.imageFrom) || has(self.provider.orka) || has(self.provider.qemu)",message="imageFrom needs a provider that keeps images: orka or qemu"
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.buildKeychain) || self.os == 'darwin'",message="preparation.buildKeychain needs macOS: set os to darwin or leave it out"
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.disablePasswordLogin) || !self.preparation.disablePasswordLogin || self.os != 'windows'",message="preparation.disablePasswordLogin is for macOS and Linux: on Windows turn it off in the image"
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.disablePasswordLogin) || !self.preparation.disablePasswordLogin || !has(self.provider.local)",message="preparation.disablePasswordLogin would change the controller's own computer: machines of the provider local have no passwords"
@@ -57,6 +60,10 @@ type MachinePoolSpec struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Image string `json:"image,omitempty"`
+	// The MachineImage whose image machines are made from, instead of image. When it is built anew, machines of the former
+	// one are replaced as they become idle, as far as others stand in for them.
+	// +optional
+	ImageFrom *ImageReference `json:"imageFrom,omitempty"`
 	// How to log in to a machine the first time. Later logins use keys that Outrigger makes.
 	// +optional
 	Login *LoginSpec `json:"login,omitempty"`
@@ -100,6 +107,13 @@ type MachinePoolSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	MemoryMiB int32 `json:"memoryMiB,omitempty"`
+}
+
+// An ImageReference names a MachineImage.
+type ImageReference struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
 }
 
 // A ReachSpec says how the controller, and the Pods that hold machines, reach them.
@@ -234,6 +248,9 @@ type MachinePoolStatus struct {
 	// The generation that the counts are of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// The image that machines are made from now; empty: the provider's default, or imageFrom names none that is built.
+	// +optional
+	Image string `json:"image,omitempty"`
 	// All machines, in whatever phase.
 	// +optional
 	Machines int32 `json:"machines"`
@@ -264,7 +281,8 @@ type MachinePoolStatus struct {
 	// Creations that failed one after another.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
-	// Ready, Capacity, ProviderHealthy, and TokenValid where the provider's token ends some day.
+	// Ready, Capacity, ProviderHealthy, TokenValid where the provider's token ends some day, and ImageReady where
+	// imageFrom is used.
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -276,6 +294,7 @@ const (
 	PoolReady           = "Ready"           // its claims are being served
 	PoolProviderHealthy = "ProviderHealthy" // the last creation or listing worked; else the provider's own words
 	PoolTokenValid      = "TokenValid"      // the provider's token does not end within days
+	PoolImageReady      = "ImageReady"      // imageFrom names an image that is built
 	PoolCapacity        = "Capacity"        // another machine could be made: max is not reached, the provider has room
 )
 

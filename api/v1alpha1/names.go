@@ -20,6 +20,10 @@ const (
 	LabelClaim = "outrigger.dev/claim"
 	// LabelPool on Machines, claims and Secrets names the pool.
 	LabelPool = "outrigger.dev/pool-name"
+	// LabelImage on a MachineClaim names the MachineImage that is built with it.
+	LabelImage = "outrigger.dev/machine-image"
+	// AnnotationBuilds on such a claim names the image that is to be built.
+	AnnotationBuilds = "outrigger.dev/builds"
 	// LabelMachine on Secrets names the Machine whose login they hold.
 	LabelMachine = "outrigger.dev/machine"
 	// AnnotationRequest on a Pod is what the webhook found out for the claim:
@@ -39,6 +43,9 @@ const (
 	FinalizerMachine = "outrigger.dev/machine"
 	// FinalizerPool keeps a MachinePool until none of its machines is left.
 	FinalizerPool = "outrigger.dev/pool"
+	// FinalizerImage keeps a MachineImage until its build has ended and its images
+	// are what its deletionPolicy says.
+	FinalizerImage = "outrigger.dev/image"
 	// PodMachineBound is the condition of a Pod that says how it stands with its
 	// machine: False while it waits, with its place in the queue.
 	PodMachineBound = "outrigger.dev/MachineBound"
