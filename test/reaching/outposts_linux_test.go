@@ -165,14 +165,15 @@ type run struct {
 
 const runLines = 300
 
-func (m *meeting) begin(config string) *run {
+func (m *meeting) begin(config string, flags ...string) *run {
 	m.t.Helper()
 	work, err := os.MkdirTemp(m.dir, "work-")
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do echo line $i; i=$((i+1)); sleep 0.03; done; echo done > result; exit 7`, runLines)
-	r := &run{m: m, cmd: m.outrigger(config, "run", "-v", "--sync", work, "--", "sh", "-c", script)}
+	args := append(append([]string{"run", "-v", "--sync", work}, flags...), "--", "sh", "-c", script)
+	r := &run{m: m, cmd: m.outrigger(config, args...)}
 	r.cmd.Dir = work
 	if r.errs, err = os.Create(filepath.Join(work + ".stderr")); err != nil {
 		m.t.Fatal(err)

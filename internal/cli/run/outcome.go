@@ -56,5 +56,8 @@ func joinFault(err, release error) error {
 	if errors.As(err, &inner) {
 		f.Detail, f.Remedy, f.Exit = inner.Detail, inner.Remedy, inner.Exit
 	}
+	if left := new(fault.Error); errors.As(release, &left) && left.Remedy != "" {
+		f.Remedy = fault.Remedy(err) + " " + left.Remedy // a machine that is left is not forgotten over the first fault
+	}
 	return f
 }
