@@ -59,7 +59,7 @@ func (c Config) withDefaults() Config {
 // Mutate returns the Pod as it is to be. Ns is its namespace, random returns a few
 // of a-z and 0-9, for the claim's name. The error is what the user is told, in one
 // line: all that is wrong with the Pod. A Pod that is not marked is returned as it is.
-func Mutate(pod *corev1.Pod, ns *corev1.Namespace, pools []Pool, cfg Config, random func() string) (*corev1.Pod, error) {
+func Mutate(pod *corev1.Pod, ns Namespace, pools []Pool, cfg Config, random func() string) (*corev1.Pod, error) {
 	if !Marked(pod) {
 		return pod, nil
 	}
@@ -83,7 +83,7 @@ func Mutate(pod *corev1.Pod, ns *corev1.Namespace, pools []Pool, cfg Config, ran
 // A rewrite is a Pod on its way.
 type rewrite struct {
 	*corev1.Pod
-	ns       *corev1.Namespace
+	ns       Namespace
 	cfg      Config
 	before   before // what an earlier call did to this Pod
 	pool     Pool

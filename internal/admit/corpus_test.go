@@ -37,7 +37,7 @@ func pools() []admit.Pool {
 
 func mutate(pod *corev1.Pod) (*corev1.Pod, error) {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team", Labels: map[string]string{"team": "web"}}}
-	return admit.Mutate(pod, ns, pools(), admit.Config{RelayImage: "relay:test"}, func() string { return "abcde" })
+	return admit.Mutate(pod, admit.Namespace{Namespace: ns}, pools(), admit.Config{RelayImage: "relay:test"}, func() string { return "abcde" })
 }
 
 // parse reads a Pod, of which all must be known.

@@ -62,7 +62,7 @@ func TestTheNetworkOfAPlan(t *testing.T) {
 			handoff.Plan{}, "port 8080 of the machine is what container main serves there: want LOCALPORT=web.other:8080"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "ns"}}
+			ns := Namespace{Namespace: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "ns"}}}
 			pod, err := Mutate(networked(tt.annotations), ns, []Pool{{Name: "mac", OS: "darwin", Arch: "arm64"}}, Config{RelayImage: "relay"}, func() string { return "x" })
 			if tt.denied != "" || err != nil {
 				if err == nil || !strings.Contains(err.Error(), tt.denied) || tt.denied == "" {

@@ -63,7 +63,7 @@ func (w wish) String() string {
 // choosePool finds the pool that is named, or the first that has what is wished for.
 func (r *rewrite) choosePool(pools []Pool) {
 	pools = slices.SortedFunc(slices.Values(pools), func(a, b Pool) int { return strings.Compare(a.Name, b.Name) })
-	here := slices.DeleteFunc(slices.Clone(pools), func(p Pool) bool { return !p.allows(r.ns) })
+	here := slices.DeleteFunc(slices.Clone(pools), func(p Pool) bool { return !p.allows(r.ns.Namespace) })
 	w := r.wish()
 	if name, ok := r.Annotations[v1alpha1.AnnotationPool]; ok {
 		r.namedPool(name, pools, here)

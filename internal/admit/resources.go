@@ -51,7 +51,8 @@ func merge(into *corev1.ResourceList, from corev1.ResourceList, largest bool) {
 }
 
 // relayResources are a relay's own, but for ephemeral storage: volumes count there,
-// and they are in the Pod. The user's CPU limit tells that there is to be one.
+// and they are in the Pod. The user's CPU limit tells that there is to be one. Then
+// the namespace has its say.
 func (r *rewrite) relayResources(user corev1.ResourceRequirements) corev1.ResourceRequirements {
 	out := corev1.ResourceRequirements{Requests: maps.Clone(r.cfg.Requests), Limits: maps.Clone(r.cfg.Limits)}
 	keep := func(into *corev1.ResourceList, from corev1.ResourceList) {
@@ -72,5 +73,6 @@ func (r *rewrite) relayResources(user corev1.ResourceRequirements) corev1.Resour
 			out.Limits[corev1.ResourceCPU] = relayCPU
 		}
 	}
+	r.ns.within(&out, user)
 	return out
 }

@@ -85,6 +85,10 @@ func (h *answerer) mutate(ctx context.Context, reader client.Reader, pod *corev1
 	if err := reader.List(ctx, &list); err != nil {
 		return nil, fault.New(fault.Unreachable, "pools: %w", err)
 	}
+	var ranges corev1.LimitRangeList
+	if err := reader.List(ctx, &ranges, client.InNamespace(pod.Namespace)); err != nil {
+		return nil, fault.New(fault.Unreachable, "limit ranges of namespace %s: %w", pod.Namespace, err)
+	}
 	var pools []admit.Pool
 	for _, p := range list.Items {
 		if !p.DeletionTimestamp.IsZero() {
@@ -102,7 +106,7 @@ func (h *answerer) mutate(ctx context.Context, reader client.Reader, pod *corev1
 		}
 		pools = append(pools, pool)
 	}
-	return admit.Mutate(pod, &ns, pools, h.relay, func() string { return rand.String(suffix) })
+	return admit.Mutate(pod, admit.Namespace{Namespace: &ns, Ranges: ranges.Items}, pools, h.relay, func() string { return rand.String(suffix) })
 }
 
 // changedOnly makes in raw the changes that lead from before to after, and no others: fields

@@ -120,7 +120,7 @@ func Caches(namespace string) map[client.Object]cache.ByObject {
 
 // Setup adds the webhook to the manager, whose options have its Server and the Caches.
 func (w *Webhook) Setup(ctx context.Context, mgr ctrl.Manager) error {
-	for _, o := range []client.Object{&v1alpha1.MachinePool{}, &corev1.Namespace{}} {
+	for _, o := range []client.Object{&v1alpha1.MachinePool{}, &corev1.Namespace{}, &corev1.LimitRange{}} {
 		i, err := mgr.GetCache().GetInformer(ctx, o)
 		if err != nil {
 			return fault.New(fault.Internal, "webhook: %w", err)
