@@ -3,7 +3,7 @@
 //
 // A [Provider] makes, finds, lists and deletes machines; what only some places
 // can do is a small interface of its own ([ImageStore], [ImageBuilder],
-// [ImageSaver], [Console], [Credential]), found with a type assertion through [As]. Package
+// [ImageSaver], [Console], [Credential], [Reminded]), found with a type assertion through [As]. Package
 // providertest is this comment, executable.
 package provider
 
@@ -97,6 +97,12 @@ type Console interface {
 type Credential interface {
 	// TokenExpires is when the token in use ends; false: it does not say.
 	TokenExpires() (time.Time, bool)
+}
+
+// A Reminded provider keeps no memory of its own and is told what its caller has written
+// down: where a machine is. It then need not ask elsewhere, where perhaps nobody answers.
+type Reminded interface {
+	Remind(name machine.Name, at machine.Endpoint)
 }
 
 // As finds the optional interface T in p or in what p wraps.

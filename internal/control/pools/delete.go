@@ -14,6 +14,7 @@ import (
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/provider"
 )
 
 // delete ends the machine at its provider, then its object. The object stays
@@ -27,6 +28,7 @@ func (k *keeper) delete(ctx context.Context, m *v1alpha1.Machine) (next, error) 
 	if err == nil {
 		limit, cancel := context.WithTimeout(ctx, k.Times.Call)
 		defer cancel()
+		remind(place, m)
 		if place.Lasting {
 			err = k.leave(limit, p, place, m)
 		}
@@ -57,6 +59,13 @@ func (k *keeper) delete(ctx context.Context, m *v1alpha1.Machine) (next, error) 
 		}
 	}
 	return next{}, k.letGo(ctx, m)
+}
+
+// remind tells the provider where the machine was, which outlives a restart of ours.
+func remind(place Place, m *v1alpha1.Machine) {
+	if r, ok := provider.As[provider.Reminded](place.Provider); ok && m.Status.Address != "" {
+		r.Remind(machine.Name(m.Name), machine.Endpoint{Host: m.Status.Address, Port: int(m.Status.Port)})
+	}
 }
 
 // leave takes back what preparing has put on a host. One that does not let us in any

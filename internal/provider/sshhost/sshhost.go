@@ -34,9 +34,13 @@ type Provider struct {
 
 	mu    sync.Mutex
 	asked map[machine.Name]map[string]bool // see ask
+	home  map[machine.Name]string          // see Remind
 }
 
-var _ provider.Provider = (*Provider)(nil)
+var (
+	_ provider.Provider = (*Provider)(nil)
+	_ provider.Reminded = (*Provider)(nil)
+)
 
 // New checks cfg and returns the provider called name. It contacts nobody.
 func New(name string, cfg Config, agents deliver.Source, log *slog.Logger) (*Provider, error) {
@@ -110,6 +114,41 @@ func (p *Provider) ask(name machine.Name, host string) {
 	}
 }
 
+// Remind implements [provider.Reminded]: of all hosts only the one at that address has the machine.
+func (p *Provider) Remind(name machine.Name, at machine.Endpoint) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, h := range p.hosts {
+		if h.endpoint.Host == at.Host && h.endpoint.Port == at.Port {
+			if p.home == nil {
+				p.home = map[machine.Name]string{}
+			}
+			p.home[name] = h.name
+			return
+		}
+	}
+	// The host is not among ours any more, or by another address: anyone may be it.
+}
+
+// forget drops what is known of a machine that is no more. That no host was asked for
+// one stays known.
+func (p *Provider) forget(name machine.Name, existed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.home, name)
+	if existed {
+		delete(p.asked, name)
+	}
+}
+
+// mayBe tells whether host may be where a machine is, unless we know better.
+func (p *Provider) mayBe(name machine.Name, host string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	home, known := p.home[name]
+	return !known || home == host
+}
+
 // mayHave tells whether host may have a machine of that name, for all that
 // this process knows.
 func (p *Provider) mayHave(name machine.Name, host string) bool {
@@ -129,7 +168,8 @@ func note(spec machine.Spec) string {
 
 // Get implements [provider.Provider].
 func (p *Provider) Get(ctx context.Context, name machine.Name) (machine.Machine, error) {
-	visits := p.visitAll(ctx, func(v *visit) bool { return v.has(name) })
+	visits := p.visitSome(ctx, func(host string) bool { return p.mayBe(name, host) },
+		func(v *visit) bool { return v.has(name) })
 	defer visits.close()
 	if v, l, ok := visits.find(name); ok {
 		return p.describe(v, l), nil
@@ -166,7 +206,7 @@ func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
 	if _, err := machine.ParseName(string(name)); err != nil {
 		return nil // nothing of that name can be
 	}
-	visits := p.visitSome(ctx, func(host string) bool { return p.mayHave(name, host) },
+	visits := p.visitSome(ctx, func(host string) bool { return p.mayBe(name, host) && p.mayHave(name, host) },
 		func(v *visit) bool { return v.has(name) })
 	defer visits.close()
 	found := false
@@ -180,10 +220,14 @@ func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
 			errs = append(errs, fmt.Errorf("host %s: %w", v.host.name, err))
 		}
 	}
+	err := errors.Join(errs...)
 	if !found {
-		return visits.err()
+		err = visits.err()
 	}
-	return errors.Join(errs...)
+	if err == nil {
+		p.forget(name, found)
+	}
+	return err
 }
 
 // describe tells of a lease what the seam wants to know.

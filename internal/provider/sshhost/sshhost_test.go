@@ -156,6 +156,37 @@ func TestHostThatIsAway(t *testing.T) {
 	}
 }
 
+// A provider that has just started knows nothing; who has written down where a
+// machine is tells it, and a host that is away holds up nobody else's machines.
+func TestReminded(t *testing.T) {
+	here, away := sshd.Start(t, sshd.Options{}), sshd.Start(t, sshd.Options{})
+	hosts := []sshhost.Host{hostOf(t, "here", here, 1), hostOf(t, "away", away, 1)}
+	at := create(t, open(t, hosts...), "a").Endpoint
+	if at.Port != here.Endpoint().Port {
+		here, away = away, here
+	}
+	away.Stop()
+	p := open(t, hosts...)
+	r, ok := provider.As[provider.Reminded](p)
+	if !ok {
+		t.Fatal("cannot be reminded")
+	}
+	for range 2 { // the second time it is there no more
+		r.Remind("a", at)
+		if err := p.Delete(t.Context(), "a"); err != nil {
+			t.Errorf("Delete: %v", err)
+		}
+	}
+	r.Remind("a", at)
+	if _, err := p.Get(t.Context(), "a"); !fault.Is(err, fault.UnknownMachine) {
+		t.Errorf("Get: %v; want UnknownMachine", err)
+	}
+	r.Remind("b", machine.Endpoint{Host: "192.0.2.1", Port: 22})
+	if err := p.Delete(t.Context(), "b"); !fault.Is(err, fault.ProviderDown) {
+		t.Errorf("Delete of a machine at an address that no host has: %v", err)
+	}
+}
+
 // A host that is switched off behind a router answers nothing at all.
 func TestHostThatIsSilentHoldsUpNobody(t *testing.T) {
 	here := sshd.Start(t, sshd.Options{})
