@@ -64,8 +64,22 @@ spec:
 	}
 	p.pod("cluster", ready)
 	p.pod("machine", ready)
-	// Through the proxy by the Service's names, through a plain forward, from a sidecar; and from
-	// a container on Linux to the server on the machine.
+	// From a container on Linux to the server on the machine. A Pod that is ready is behind its
+	// Service once kube-proxy has heard of it, so this one tries again and the one after it need not.
+	p.create(`
+apiVersion: v1
+kind: Pod
+metadata: {name: linux}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: main
+    image: "@TOOLS@"
+    command: [sh, -c, 'for name in cluster machine; do until curl -sf http://$name/; do sleep 1; done; done']
+`)
+	p.pod("linux", ended)
+	p.logs("linux", "main", "from the cluster\nfrom the machine\n")
+	// Through the proxy by the Service's names, through a plain forward, from a sidecar.
 	p.create(`
 apiVersion: v1
 kind: Pod
@@ -95,17 +109,7 @@ spec:
         curl -sSf http://cluster.@NAMESPACE@.svc.cluster.local/
         curl -sSf --noproxy '*' http://127.0.0.1:18080/
         curl -sSf --noproxy '*' http://127.0.0.1:18000/
----
-apiVersion: v1
-kind: Pod
-metadata: {name: linux}
-spec:
-  restartPolicy: Never
-  containers:
-  - {name: main, image: "@TOOLS@", command: [curl, -sSf, "http://machine/"]}
 `)
-	p.pod("linux", ended)
-	p.logs("linux", "main", "from the machine\n")
 	p.pod("client", ended)
 	p.logs("client", "main", "from the cluster\nfrom the cluster\nfrom the machine\nfrom the sidecar\n")
 	if out := p.kubectl("exec", "machine", "-c", "main", "--", "/outrigger/bin/shell", "sh", "-c", "curl -s http://127.0.0.1:8080/"); !strings.Contains(out, "from the machine") {
