@@ -50,6 +50,11 @@ func Get(ctx context.Context, conn *wire.Conn, dst string, o Options) (Report, e
 
 // Put sends what is at name to an agent that unpacks. conn has the request sent.
 func Put(ctx context.Context, conn *wire.Conn, name string, o Options) (Report, error) {
+	return put(ctx, conn, func(ctx context.Context, w io.Writer) (Report, error) { return Pack(ctx, w, name, o) })
+}
+
+// put sends what pack writes.
+func put(ctx context.Context, conn *wire.Conn, pack packing) (Report, error) {
 	defer closeWith(ctx, conn)()
 	if err := conn.RecvResponse(nil); err != nil {
 		return Report{}, err
@@ -67,7 +72,7 @@ func Put(ctx context.Context, conn *wire.Conn, name string, o Options) (Report, 
 		}
 		giveUp() // the receiver is through: with all of it, or with us
 	}()
-	sent, err := send(ctx, conn, name, o)
+	sent, err := send(ctx, conn, pack)
 	if sent.lost != nil {
 		conn.Close() // so that the goroutine above ends
 	}
@@ -106,7 +111,7 @@ func Serve(ctx context.Context, conn *wire.Conn, req wire.Request) error {
 		return rerr
 	}
 	if req.Method == MethodPack {
-		sent, _ := send(ctx, conn, name, o) // what went wrong went with the trailer
+		sent, _ := send(ctx, conn, func(ctx context.Context, w io.Writer) (Report, error) { return Pack(ctx, w, name, o) }) // what went wrong went with the trailer
 		return sent.lost
 	}
 	in := &frameReader{conn: conn}
@@ -124,16 +129,19 @@ type sending struct {
 	lost   error
 }
 
-// send packs name into data frames and ends with a trailer. The error is what
+// A packing writes a parcel to w.
+type packing func(ctx context.Context, w io.Writer) (Report, error)
+
+// send packs into data frames and ends with a trailer. The error is what
 // went wrong on this side or on the way.
-func send(ctx context.Context, conn *wire.Conn, name string, o Options) (sending, error) {
+func send(ctx context.Context, conn *wire.Conn, pack packing) (sending, error) {
 	out := &frameWriter{ctx: ctx, conn: conn}
 	buf := bufio.NewWriterSize(out, 256<<10)
 	zw, err := zstd.NewWriter(buf, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return sending{}, fault.New(fault.Internal, "copy: %w", err)
 	}
-	report, err := Pack(ctx, zw, name, o)
+	report, err := pack(ctx, zw)
 	if cerr := zw.Close(); err == nil {
 		err = cerr
 	}
