@@ -13,6 +13,7 @@ import (
 	"outrigger.dev/outrigger/internal/cli/app"
 	"outrigger.dev/outrigger/internal/cli/config"
 	"outrigger.dev/outrigger/internal/cli/dev"
+	"outrigger.dev/outrigger/internal/cli/doctor"
 	"outrigger.dev/outrigger/internal/cli/gc"
 	"outrigger.dev/outrigger/internal/cli/image"
 	"outrigger.dev/outrigger/internal/cli/outpost"
@@ -92,6 +93,7 @@ itself failed, 126 and 127 as shells use them, 128+N for signal N.`,
 		pool.New(a),
 		outpost.New(a),
 		gc.New(a),
+		doctor.New(a),
 		dev.New(a),
 		config.New(a),
 		version.New(a),

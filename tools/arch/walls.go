@@ -74,6 +74,8 @@ var Walls = []Wall{
 	{Package: "internal/worksync/plan", Never: deciders, Why: decides},
 	{Package: "internal/pool", Never: deciders, Why: decides},
 	{Package: "internal/admit", Never: deciders, Why: decides},
+	{Package: "internal/doctor", Never: deciders, Why: decides},
+	{Package: "internal/doctor/...", Never: []string{"k8s.io/...", Module + "/internal/cli/..."}, Why: "a doctor looks at a provider and its machines: who knows of a cluster hands it what it needs"},
 }
 
 // Deciders answer from what they are given; they get time as an argument.
@@ -82,7 +84,7 @@ const decides = "a decider takes a snapshot and answers: it looks at nothing and
 var deciders = []string{"os", "net", "os/exec", "io/fs", "context", "log/slog"}
 
 // Clockless packages are deciders too: they must not call time.Now.
-var Clockless = []string{"internal/worksync/plan", "internal/pool"}
+var Clockless = []string{"internal/worksync/plan", "internal/pool", "internal/doctor"}
 
 // AllSystems are platforms that stand for the systems: what is linked depends on
 // the system, hardly on the architecture.
