@@ -8,7 +8,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=mimg,categories=outrigger
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="the name becomes the beginning of the images' names: at most 50 of a-z, 0-9 and -, starting and ending with a letter or digit"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="the name becomes the beginning of the images' names: at most 50 of a-z, 0-9 and -, starting with a letter and not ending in -"
 // +kubebuilder:printcolumn:name="Pool",type=string,JSONPath=`.spec.pool`,description="where it is built"
 // +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.status.image`,description="what pools make machines from"
 // +kubebuilder:printcolumn:name="Built",type=string,JSONPath=`.status.conditions[?(@.type=="Built")].status`,description="whether that is the image of what is asked for now"
@@ -108,9 +108,9 @@ type KeyReference struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.configMap) != has(self.secret)",message="exactly one is wanted: configMap or secret"
 type ImageFile struct {
-	// Where it is on the machine, absolute.
+	// Where it is on the machine: absolute, C:/ci/tool.cfg on Windows, or ~/.zprofile below the login's home folder.
 	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:Pattern=`^(/|[A-Za-z]:[\\/]).*[^/\\]$`
+	// +kubebuilder:validation:Pattern=`^(~/|/|[A-Za-z]:/)([^\\]*[^/\\])$`
 	Path string `json:"path"`
 	// Its mode bits, where the system has such; unset: 0644.
 	// +kubebuilder:validation:Minimum=0

@@ -39,12 +39,13 @@ type planner struct {
 	unmet    []int              // claims without a machine, in order
 	starting map[int]bool       // of those, the ones that a machine is on its way for
 	stuck    map[int]bool       // of those, the ones whose machine cannot be made for now
+	blind    map[int]bool       // of the unmet, those for whom no image is known to make a machine of
 	wants    []Creation         // in the order of their weight
 	forClaim int                // the first so many of wants are for claims
 }
 
 func newPlanner(s Snapshot) *planner {
-	p := &planner{Snapshot: s, madeFor: map[string]Machine{}, starting: map[int]bool{}, stuck: map[int]bool{}}
+	p := &planner{Snapshot: s, madeFor: map[string]Machine{}, starting: map[int]bool{}, stuck: map[int]bool{}, blind: map[int]bool{}}
 	for _, m := range s.Machines {
 		p.total++
 		switch m.Phase {
@@ -162,11 +163,17 @@ func (p *planner) create() {
 		switch {
 		case p.starting[i]:
 		case p.Pool.own(c):
-			p.wants = append(p.wants, Creation{c.Image, c.UID})
+			if image, known := p.Pool.imageFor(c); known {
+				p.wants = append(p.wants, Creation{image, c.UID})
+			} else {
+				p.blind[i] = true
+			}
 		case incoming > 0:
 			incoming--
 			p.starting[i] = true
 			p.stuck[i] = incoming < p.unmade && p.Pool.Failures > 0
+		case p.Pool.NoImage != "":
+			p.blind[i] = true
 		default:
 			p.wants = append(p.wants, Creation{Image: p.Pool.Image})
 		}
@@ -177,6 +184,9 @@ func (p *planner) create() {
 		if !Outdated(p.Pool, m, p.Now) {
 			current++
 		}
+	}
+	if p.Pool.NoImage != "" {
+		current = p.Pool.Warm
 	}
 	for range max(0, p.Pool.Warm-current) {
 		p.wants = append(p.wants, Creation{Image: p.Pool.Image})

@@ -55,6 +55,15 @@ func TestPlan(t *testing.T) {
 		{"not while creation backs off", "pool warm=2 max=2 backoff=1m failures=1\nm1 idle\nm2 idle\nc1 waits image=x", ""},
 		{"the pool's image by name is no own one", "pool image=x\nm1 idle image=x\nc1 waits image=x", "bind m1 to c1"},
 
+		{"a machine of one's own, of the pool's image", "pool image=x\nm1 idle image=x\nc1 waits image=x fresh", "delete m1 Excess\ncreate x for c1"},
+		{"a machine of one's own, of whatever image", "pool warm=1 image=x\nm1 idle image=x\nm2 idle image=x for=c1\nc1 waits fresh", "bind m2 to c1"},
+
+		{"no image is built: none is made", "pool warm=2 noimage\nc1 waits", ""},
+		{"no image is built: those of the former one stay", "pool warm=1 maxage=2h noimage\nm1 idle image=old age=3h", ""},
+		{"no image is built: those of the former one serve", "pool warm=1 noimage\nm1 idle image=old\nc1 waits", "bind m1 to c1"},
+		{"no image is built: one with an image is served", "pool warm=1 noimage\nc1 waits image=base fresh\nc2 waits", "create base for c1"},
+		{"no image is built: which is nobody's own", "pool noimage\nc1 waits fresh", ""},
+
 		{"a closing pool", "pool warm=2 closing\nm1 idle\nm2 leased ns=a\nm3 booting\nc1 waits", "delete m1 PoolDeleted"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -79,6 +88,7 @@ func TestQueue(t *testing.T) {
 		{"creation is limited", "pool creating=1 start=1m\nc1 waits 3m\nc2 waits 2m", "1 c1 MachineStarting 1m0s\n2 c2 CreationLimited 2m0s"},
 		{"nothing is known", "pool max=1\nm1 leased ns=a\nc1 waits", "1 c1 PoolAtMax"},
 		{"an overdue lease ends any moment", "pool max=1 reuse start=1m lease=10m\nm1 leased 40m ns=a\nc1 waits", "1 c1 PoolAtMax 1s"},
+		{"no image is built", "pool max=3 noimage start=1m\nc1 waits 3m\nc2 waits 2m image=base", "1 c1 ImageNotBuilt\n2 c2 MachineStarting 1m0s"},
 		{"a closing pool", "pool closing\nc1 waits", "1 c1 PoolDeleted"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -31,6 +31,7 @@ type Pool struct {
 	Max         int
 	MaxCreating int
 	Image       string
+	NoImage     string        // why nobody knows of which image machines are to be made, for those who wait; "": Image is known
 	Reuse       bool          // machines come back after a claim
 	MaxUses     int           // 0: no limit
 	MaxAge      time.Duration // 0: no limit
@@ -76,6 +77,7 @@ type Claim struct {
 	Namespace string
 	Name      string
 	Image     string // "": the pool's
+	Fresh     bool   // wants a machine made for it alone
 	Priority  int
 	Created   time.Time
 }
@@ -138,15 +140,29 @@ const (
 	ReasonAtMax    Reason = "PoolAtMax"       // all machines that there may be are in use
 	ReasonBackoff  Reason = "CreationFailed"  // making machines failed and is tried again later
 	ReasonLimited  Reason = "CreationLimited" // as many are under creation as may be
+	ReasonNoImage  Reason = "ImageNotBuilt"   // there is no image yet to make machines of
 	ReasonClosing  Reason = "PoolDeleted"
 )
 
-// Outdated tells whether a machine that is free should be replaced.
+// Outdated tells whether a machine that is free should be replaced. While nothing could take its
+// place only one that was used up is.
 func Outdated(p Pool, m Machine, now time.Time) bool {
-	return m.Image != p.Image ||
-		p.MaxUses > 0 && m.Uses >= p.MaxUses ||
-		p.MaxAge > 0 && now.Sub(m.Created) >= p.MaxAge
+	if p.MaxUses > 0 && m.Uses >= p.MaxUses {
+		return true
+	}
+	if p.NoImage != "" {
+		return false
+	}
+	return m.Image != p.Image || p.MaxAge > 0 && now.Sub(m.Created) >= p.MaxAge
 }
 
-// own tells whether c wants an image other than the pool's.
-func (p Pool) own(c Claim) bool { return c.Image != "" && c.Image != p.Image }
+// own tells whether c wants a machine made for it alone.
+func (p Pool) own(c Claim) bool { return c.Fresh || c.Image != "" && c.Image != p.Image }
+
+// imageFor is the image of a machine that is made for c; false: nobody knows yet.
+func (p Pool) imageFor(c Claim) (string, bool) {
+	if c.Image != "" {
+		return c.Image, true
+	}
+	return p.Image, p.NoImage == ""
+}

@@ -50,7 +50,7 @@ func (m *model) carryOut(d Decision) {
 		if _, twice := m.got[c.UID]; twice {
 			m.t.Fatalf("claim %s is bound twice", c.UID)
 		}
-		if x.For != "" && x.For != c.UID || m.s.Pool.own(c) && (x.For != c.UID || x.Image != c.Image) {
+		if x.For != "" && x.For != c.UID || m.s.Pool.own(c) && (x.For != c.UID || c.Image != "" && x.Image != c.Image) {
 			m.t.Fatalf("bind %+v to %+v: it was made for another", x, c)
 		}
 		x.Phase, x.Since, x.Namespace = Leased, m.s.Now, c.Namespace
@@ -144,9 +144,12 @@ func (m *model) live(d time.Duration, claims bool) {
 		if m.rand.IntN(4) == 0 {
 			c.Image = "own"
 		}
+		c.Fresh = m.rand.IntN(8) == 0
 		m.s.Claims = append(m.s.Claims, c)
 	}
 	switch m.rand.IntN(20) {
+	case 3: // an image is to be built, or is
+		m.s.Pool.NoImage = []string{"", "not built"}[m.rand.IntN(2)]
 	case 0:
 		m.s.Pool.Image = string('a' + rune(m.rand.IntN(2)))
 	case 1:
@@ -169,6 +172,7 @@ func TestProperties(t *testing.T) {
 				m.plan()
 				m.live(time.Minute, true)
 			}
+			m.s.Pool.NoImage = ""
 			for n := 0; len(m.s.Claims) > 0; n++ {
 				if n > 5000 {
 					t.Fatalf("never served: %+v\nmachines: %+v\npool: %+v", m.s.Claims, m.s.Machines, m.s.Pool)

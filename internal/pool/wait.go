@@ -13,6 +13,10 @@ func (p *planner) tell() {
 	for n, i := range p.unmet {
 		w := Waiting{Claim: i, Position: n + 1}
 		w.Reason, w.Message = p.reason(i, made)
+		if p.blind[i] { // no machine is on its way, however many there might be
+			p.Queue = append(p.Queue, w)
+			continue
+		}
 		if !p.starting[i] {
 			made++
 		}
@@ -35,6 +39,8 @@ func (p *planner) reason(i, before int) (Reason, string) {
 	switch {
 	case p.Pool.Closing:
 		return ReasonClosing, "the pool is being deleted"
+	case p.blind[i]:
+		return ReasonNoImage, p.Pool.NoImage
 	case p.stuck[i]:
 		return ReasonBackoff, p.Pool.Trouble
 	case p.starting[i] || before < len(p.Create):

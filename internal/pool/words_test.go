@@ -43,7 +43,7 @@ func parse(t *testing.T, text string) Snapshot {
 		if kind != "pool" {
 			kind = f[1]
 			rest = f[2:]
-			if len(rest) > 0 && !strings.Contains(rest[0], "=") && rest[0] != "returns" {
+			if len(rest) > 0 && !strings.Contains(rest[0], "=") && rest[0] != "returns" && rest[0] != "fresh" {
 				m.Since, c.Created = ago(rest[0]), ago(rest[0])
 				rest = rest[1:]
 			}
@@ -79,6 +79,10 @@ func parse(t *testing.T, text string) Snapshot {
 				if kind != "pool" {
 					p.Image = s.Pool.Image
 				}
+			case "noimage":
+				p.NoImage = "not built"
+			case "fresh":
+				c.Fresh = true
 			case "for":
 				m.For = v
 			case "ns":

@@ -11,11 +11,11 @@ import (
 const apfsUtil = "/System/Library/Filesystems/apfs.fs/Contents/Resources/apfs.util"
 
 // lookLinks tells for each name of the root folder where /etc/synthetic.conf leads it
-// and what is there: entry.NAME and link.NAME.
+// and what is there: entry.NAME and link.NAME, and gone.NAME if that leads nowhere.
 func lookLinks(w Want, _ Power) Script {
 	return Script{Text: fmt.Sprintf(`for n in %s; do
   if [ -f /etc/synthetic.conf ]; then awk -F '\t' -v n="$n" '$1 == n { print "entry." n "=" $2 }' /etc/synthetic.conf; fi
-  if [ -L "/$n" ]; then echo "link.$n=$(readlink "/$n")"; elif [ -e "/$n" ]; then echo "there.$n=yes"; fi
+  if [ -L "/$n" ]; then echo "link.$n=$(readlink "/$n")"; if [ ! -d "/$n/" ]; then echo "gone.$n=yes"; fi; elif [ -e "/$n" ]; then echo "there.$n=yes"; fi
 done`, quoted(w.Linked))}
 }
 
@@ -32,7 +32,7 @@ func quoted(all []string) string {
 func place(w Want, name string) string { return strings.TrimPrefix(w.AgentRoot+"/at/"+name, "/") }
 
 func judgeLinks(w Want, s Seen) Verdict {
-	var missing, unmade []string
+	var missing, unmade, gone []string
 	for _, n := range w.Linked {
 		entry, named := s.Values["entry."+n]
 		link, linked := s.Values["link."+n]
@@ -42,6 +42,9 @@ func judgeLinks(w Want, s Seen) Verdict {
 		case s.Values["there."+n] == "yes":
 			return give("Taken", "there is a /%s that is not ours", n)
 		case named && linked && strings.TrimPrefix(link, "/") == place(w, n):
+			if s.Values["gone."+n] == "yes" { // the image that the machine is made of has the link, and not our folder
+				gone = append(gone, "/"+n)
+			}
 		case named:
 			unmade = append(unmade, "/"+n)
 		case linked:
@@ -55,6 +58,8 @@ func judgeLinks(w Want, s Seen) Verdict {
 		return act("Missing", "%s cannot be made on a Mac but through /etc/synthetic.conf", strings.Join(missing, ", "))
 	case len(unmade) > 0:
 		return act("NeedsRestart", "/etc/synthetic.conf names %s, and they are not there before a restart", strings.Join(unmade, ", "))
+	case len(gone) > 0:
+		return act("Missing", "%s leads nowhere: the agent's folder for it is not there", strings.Join(gone, ", "))
 	}
 	return fine("Links", "")
 }
@@ -63,10 +68,16 @@ func judgeLinks(w Want, s Seen) Verdict {
 // is a name, a tab and a target relative to the root folder.
 func addLinks(w Want, s Seen) Script {
 	var lines strings.Builder
+	made := true
 	for _, n := range w.Linked {
+		_, linked := s.Values["link."+n]
+		made = made && linked
 		if _, named := s.Values["entry."+n]; !named {
 			fmt.Fprintf(&lines, "printf '%%s\\t%%s\\n' %s %s >>\"$f\" || exit 1\n", quote(n), quote(place(w, n)))
 		}
+	}
+	if made { // all are there, and lead to folders that are not
+		return Script{Text: fmt.Sprintf(`for d in %s; do mkdir -p "/$d" || exit 1; done`, quoted(places(w)))}
 	}
 	return Script{As: AsRoot, Text: fmt.Sprintf(`umask 022; f=/etc/synthetic.conf
 if [ -s "$f" ] && [ -n "$(tail -c 1 "$f")" ]; then echo >>"$f"; fi

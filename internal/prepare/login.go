@@ -77,16 +77,27 @@ func judgePasswordOff(_ Want, s Seen) Verdict {
 // settings the first counts (sshd_config(5)). macOS's sshd is started anew for each
 // connection; elsewhere it must be told.
 func turnPasswordOff(w Want, _ Seen) Script {
-	reload := ""
-	if w.OS != "darwin" {
-		reload = `
-systemctl reload ssh 2>/dev/null || systemctl reload sshd 2>/dev/null || kill -HUP "$(cat /run/sshd.pid)"`
-	}
 	return Script{As: AsRoot, Text: `d=/etc/ssh/sshd_config.d; f=$d/000-outrigger.conf
 grep -qi '^[[:space:]]*Include[[:space:]].*sshd_config\.d/' /etc/ssh/sshd_config || { echo "/etc/ssh/sshd_config does not include sshd_config.d" >&2; exit 1; }
 umask 022; mkdir -p "$d" || exit 1
 printf 'PasswordAuthentication no\nKbdInteractiveAuthentication no\n' >"$f.new" && mv -f "$f.new" "$f" || exit 1
-if ! /usr/sbin/sshd -t; then rm -f "$f"; exit 1; fi` + reload}
+if ! /usr/sbin/sshd -t; then rm -f "$f"; exit 1; fi` + reload(w)}
+}
+
+// turnPasswordOn takes that file away: a machine made of an image is entered with the image's password the first time.
+func turnPasswordOn(w Want, _ Power) Script {
+	return Script{As: AsRoot, Text: `f=/etc/ssh/sshd_config.d/000-outrigger.conf
+if [ ! -e "$f" ]; then exit 0; fi
+rm -f "$f" || exit 1` + reload(w)}
+}
+
+// reload has sshd read its files again, where it does not for each connection.
+func reload(w Want) string {
+	if w.OS == "darwin" {
+		return ""
+	}
+	return `
+systemctl reload ssh 2>/dev/null || systemctl reload sshd 2>/dev/null || kill -HUP "$(cat /run/sshd.pid)"`
 }
 
 func judgeRoot(_ Want, s Seen) Verdict {

@@ -17,7 +17,7 @@ func Plan(os string) []Step {
 		return []Step{
 			{Condition: KeyLogin, Weight: Unfits, Look: lookKey, Judge: judgeKey, Do: addKey, Leave: removeKey},
 			{Condition: RootAccess, Weight: Degrades, Look: always, Judge: judgeRoot},
-			{Condition: PasswordOff, Weight: Unfits, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff},
+			{Condition: PasswordOff, Weight: Unfits, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff, Strip: turnPasswordOn},
 			{Condition: DiskSpace, Weight: Degrades, Look: lookDisk, Judge: judgeDisk},
 			{Condition: Clock, Weight: Degrades, Look: lookClock, Judge: judgeClock, Do: setClockDarwin},
 			{Condition: RootLinker, Weight: Degrades, Look: lookLinks, Judge: judgeLinks, Do: addLinks},
@@ -33,7 +33,7 @@ func Plan(os string) []Step {
 	return []Step{
 		{Condition: KeyLogin, Weight: Unfits, Look: lookKey, Judge: judgeKey, Do: addKey, Leave: removeKey},
 		{Condition: RootAccess, Weight: Degrades, Look: always, Judge: judgeRoot},
-		{Condition: PasswordOff, Weight: Unfits, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff},
+		{Condition: PasswordOff, Weight: Unfits, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff, Strip: turnPasswordOn},
 		{Condition: DiskSpace, Weight: Degrades, Look: lookDisk, Judge: judgeDisk},
 		{Condition: Clock, Weight: Degrades, Look: lookClock, Judge: judgeClock, Do: setClockLinux},
 		{Condition: RootLinker, Weight: Degrades, Look: always, Judge: judgeRewriting},

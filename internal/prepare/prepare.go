@@ -114,6 +114,9 @@ type Step struct {
 	// Leave returns the script that takes back what must not outlast the machine on a
 	// host that goes on; nil: nothing must.
 	Leave func(Want, Power) Script
+	// Strip returns the script that takes back what must not be in an image of the machine; nil: what
+	// must not outlast it either.
+	Strip func(Want, Power) Script
 	// Patience is how long the step waits where Judge says Wait.
 	Patience time.Duration
 }

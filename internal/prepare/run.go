@@ -74,6 +74,16 @@ func Leave(ctx context.Context, sh Shell, steps []Step, want Want) error {
 	return takeBack(ctx, sh, steps, want, func(s Step) func(Want, Power) Script { return s.Leave })
 }
 
+// Strip takes back what must not be in an image of the machine: its key, what lets only us in, secrets.
+func Strip(ctx context.Context, sh Shell, steps []Step, want Want) error {
+	return takeBack(ctx, sh, steps, want, func(s Step) func(Want, Power) Script {
+		if s.Strip != nil {
+			return s.Strip
+		}
+		return s.Leave
+	})
+}
+
 func takeBack(ctx context.Context, sh Shell, steps []Step, want Want, of func(Step) func(Want, Power) Script) error {
 	r := runner{sh: sh, want: want}
 	if err := r.power0(ctx); err != nil {

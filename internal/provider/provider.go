@@ -41,7 +41,17 @@ type Image struct {
 	Platform machine.Platform `json:"platform"`
 	Bytes    int64            `json:"bytes"` // on disk
 	Created  time.Time        `json:"created"`
+	State    ImageState       `json:"state,omitempty"`
 }
+
+// An ImageState says whether machines can be made from an image; "": they can.
+type ImageState string
+
+// The states of an image from which none can be made.
+const (
+	ImageSaving ImageState = "Saving" // it is being written
+	ImageFailed ImageState = "Failed" // that did not work; it can only be deleted
+)
 
 // An ImageStore lists and deletes images.
 type ImageStore interface {

@@ -57,7 +57,7 @@ type Faults struct {
 
 // Init makes the folder.
 func (c *Cloud) Init() error {
-	return errors.Join(os.MkdirAll(filepath.Join(c.Dir, "machines"), 0o755), os.MkdirAll(filepath.Join(c.Dir, "used"), 0o755),
+	return errors.Join(os.MkdirAll(filepath.Join(c.Dir, "machines"), 0o755), os.MkdirAll(filepath.Join(c.Dir, "images"), 0o755), os.MkdirAll(filepath.Join(c.Dir, "used"), 0o755),
 		os.MkdirAll(filepath.Join(c.Dir, "violations"), 0o755))
 }
 

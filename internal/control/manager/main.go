@@ -131,11 +131,12 @@ func (f *flags) options(log *slog.Logger) (Options, error) {
 	if err != nil {
 		return Options{}, err
 	}
+	over := readier(agents, log)
 	o := Options{
 		Namespace: f.namespace, ClusterID: f.clusterID, LeaderElect: f.elect,
 		MetricsAddress: f.metrics, ProbeAddress: f.health, Log: log,
 		Places:  places.New(all.Place{State: f.state, Agents: agents, Log: log}).Behind(hub),
-		Readier: readier(agents, log),
+		Readier: over, Maker: over,
 	}
 	if hub != nil {
 		o.Renew = hub.Renew

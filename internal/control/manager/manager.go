@@ -25,6 +25,7 @@ import (
 
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/admit/webhook"
+	"outrigger.dev/outrigger/internal/control/images"
 	"outrigger.dev/outrigger/internal/control/pods"
 	"outrigger.dev/outrigger/internal/control/pools"
 	"outrigger.dev/outrigger/internal/fault"
@@ -42,8 +43,10 @@ type Options struct {
 	Webhook        *webhook.Webhook // nil: this controller does not answer the API server
 	Places         pools.Places
 	Readier        pools.Readier
+	Maker          images.Maker                               // nil: MachineImages are not built
 	Renew          func(handoff.Claim) (handoff.Claim, error) // see [pools.Options]
 	Times          pools.Times
+	ImageTimes     images.Times
 	Log            *slog.Logger
 }
 
@@ -87,6 +90,11 @@ func New(ctx context.Context, rc *rest.Config, o Options) (ctrl.Manager, error) 
 	if err := pods.Setup(ctx, mgr, pods.Options{Namespace: o.Namespace, Log: o.Log, Renew: o.Renew}); err != nil {
 		return nil, err
 	}
+	if o.Maker != nil {
+		if err := images.Setup(mgr, images.Options{Namespace: o.Namespace, Places: o.Places, Maker: o.Maker, Log: o.Log, Times: o.ImageTimes, Renew: o.Renew}); err != nil {
+			return nil, err
+		}
+	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}
@@ -122,9 +130,15 @@ func options(o Options, logger logr.Logger) (ctrl.Options, error) {
 	}
 	// Of a cluster's Pods only the few that want machines are kept in memory.
 	seen := map[client.Object]cache.ByObject{&corev1.Pod{}: {Label: labels.NewSelector().Add(*ours)}}
+	maps.Copy(seen, images.Caches(o.Namespace))
 	options := ctrl.Options{
 		Scheme: scheme, Logger: logger,
-		Controller: config.Controller{SkipNameValidation: new(true)}, // tests run several in a process
+		Controller: config.Controller{
+			SkipNameValidation: new(true), // tests run several in a process
+			// It may deadlock when it is shut down, until the grace period is over, and that
+			// long nobody leads: controller-runtime #3538, mended after v0.24.
+			UsePriorityQueue: new(false),
+		},
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject:         seen,

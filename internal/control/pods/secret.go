@@ -22,40 +22,9 @@ import (
 // secretName is the name of the Secret that the Pods of a claim mount.
 func secretName(claim string) string { return "outrigger-" + claim }
 
-// login returns how the claim's machine is reached; nil: the machine is gone, or is not the
-// claim's any more. The login is read before the machine is looked at, because a machine
-// changes its login between two claims: what is read while the machine is still the claim's is its own.
+// login returns how the claim's machine is reached; nil: it is gone, or is not the claim's any more.
 func (r *reconciler) login(ctx context.Context, c *v1alpha1.MachineClaim) (*handoff.Claim, error) {
-	var s corev1.Secret
-	switch err := r.live.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: pools.LoginSecret(c.Status.Machine)}, &s); {
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	var m v1alpha1.Machine
-	switch err := r.live.Get(ctx, client.ObjectKey{Name: c.Status.Machine}, &m); {
-	case apierrors.IsNotFound(err):
-		return nil, nil
-	case err != nil:
-		return nil, err
-	}
-	held := m.Spec.Claim != nil && m.Spec.Claim.UID == string(c.UID) && m.DeletionTimestamp.IsZero() &&
-		slices.Contains([]v1alpha1.MachinePhase{v1alpha1.MachineIdle, v1alpha1.MachineLeased}, m.Status.Phase)
-	if !held {
-		return nil, nil
-	}
-	login, err := handoff.ParseClaim(s.Data[handoff.SecretKey])
-	if err != nil {
-		return nil, fault.New(fault.Internal, "Secret %s/%s: %w", s.Namespace, s.Name, err)
-	}
-	if r.Renew != nil {
-		if login, err = r.Renew(login); err != nil {
-			return nil, err
-		}
-	}
-	login.Name, login.Lease = c.Namespace+"/"+c.Name, pools.LeaseName(c.Name, c.UID)
-	return &login, nil
+	return pools.HeldLogin(ctx, r.live, r.Namespace, c, r.Renew)
 }
 
 // writeSecret makes the Secret with which the Pod's relays reach the machine. It is immutable:

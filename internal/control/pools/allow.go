@@ -30,8 +30,8 @@ func (s *scheduler) allow(ctx context.Context, p *v1alpha1.MachinePool, claims [
 	may := map[string]bool{}
 	var out []*v1alpha1.MachineClaim
 	for _, cl := range claims {
-		if !isQueued(cl) {
-			out = append(out, cl) // it has its machine
+		if !isQueued(cl) || s.builds(cl) {
+			out = append(out, cl) // it has its machine, or builds an image for those who may use the pool
 			continue
 		}
 		ok, known := may[cl.Namespace]
@@ -53,6 +53,11 @@ func (s *scheduler) allow(ctx context.Context, p *v1alpha1.MachinePool, claims [
 		}
 	}
 	return out, nil
+}
+
+// builds tells whether a claim is a MachineImage's. Only the controller's own namespace has such.
+func (c *core) builds(cl *v1alpha1.MachineClaim) bool {
+	return cl.Namespace == c.Namespace && cl.Labels[v1alpha1.LabelImage] != ""
 }
 
 // failClaim ends a claim that will never be served.

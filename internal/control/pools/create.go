@@ -21,30 +21,35 @@ func (c *core) place(ctx context.Context, p *v1alpha1.MachinePool) (Place, error
 		return Place{}, fault.New(fault.Config, "the pool is gone").
 			WithRemedy("Make the pool again: its provider is needed to delete its machines.")
 	}
-	var login, access *corev1.Secret
-	var err error
-	if l := p.Spec.Login; l != nil && l.SecretName != "" {
-		if login, err = c.secret(ctx, "login", l.SecretName, "password or ssh-privatekey"); err != nil {
-			return Place{}, err
-		}
-	}
-	if o := p.Spec.Provider.Orka; o != nil {
-		if access, err = c.secret(ctx, "provider", o.TokenSecretName, "token"); err != nil {
-			return Place{}, err
-		}
-	}
-	place, err := c.Places.Open(p, login, access)
+	place, err := OpenPlace(ctx, c.live, c.Namespace, c.Places, p)
 	if err == nil {
 		c.stats.token(p, place)
 	}
 	return place, err
 }
 
+// OpenPlace opens a pool's provider with the Secrets of the controller's namespace that the pool names.
+func OpenPlace(ctx context.Context, live client.Reader, namespace string, places Places, p *v1alpha1.MachinePool) (Place, error) {
+	var login, access *corev1.Secret
+	var err error
+	if l := p.Spec.Login; l != nil && l.SecretName != "" {
+		if login, err = secret(ctx, live, namespace, "login", l.SecretName, "password or ssh-privatekey"); err != nil {
+			return Place{}, err
+		}
+	}
+	if o := p.Spec.Provider.Orka; o != nil {
+		if access, err = secret(ctx, live, namespace, "provider", o.TokenSecretName, "token"); err != nil {
+			return Place{}, err
+		}
+	}
+	return places.Open(p, login, access)
+}
+
 // secret reads a Secret of the controller's namespace that a pool names.
-func (c *core) secret(ctx context.Context, what, name, keys string) (*corev1.Secret, error) {
+func secret(ctx context.Context, live client.Reader, namespace, what, name, keys string) (*corev1.Secret, error) {
 	s := &corev1.Secret{}
-	key := client.ObjectKey{Namespace: c.Namespace, Name: name}
-	if err := c.live.Get(ctx, key, s); apierrors.IsNotFound(err) {
+	key := client.ObjectKey{Namespace: namespace, Name: name}
+	if err := live.Get(ctx, key, s); apierrors.IsNotFound(err) {
 		return nil, fault.New(fault.Config, "%s: there is no Secret %s", what, key).WithRemedy("Make it, with the key %s.", keys)
 	} else if err != nil {
 		return nil, err

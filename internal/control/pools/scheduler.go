@@ -39,6 +39,13 @@ func (c *core) setupScheduler(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.MachineClaim{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
 			return toPool(o.(*v1alpha1.MachineClaim).Spec.Pool)
 		})).
+		Watches(&v1alpha1.MachineImage{}, handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+			var all []reconcile.Request
+			for _, name := range c.view.poolsFrom(o.GetName()) {
+				all = append(all, toPool(name)...)
+			}
+			return all
+		})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: pools}).
 		Complete(&scheduler{c})
 }

@@ -26,7 +26,7 @@ func (c *core) snapshot(p *v1alpha1.MachinePool, machines []*v1alpha1.Machine, c
 		waiting = append(waiting, cl)
 		s.Claims = append(s.Claims, pool.Claim{
 			UID: string(cl.UID), Namespace: cl.Namespace, Name: cl.Name,
-			Image: cl.Spec.Image, Priority: int(cl.Spec.Priority), Created: cl.CreationTimestamp.Time,
+			Image: cl.Spec.Image, Fresh: cl.Spec.Fresh, Priority: int(cl.Spec.Priority), Created: cl.CreationTimestamp.Time,
 		})
 	}
 	return s, waiting
@@ -40,9 +40,10 @@ func isQueued(c *v1alpha1.MachineClaim) bool {
 // planned is the pool in the planner's words.
 func (c *core) planned(p *v1alpha1.MachinePool) pool.Pool {
 	out := pool.Pool{
-		Warm: 1, Max: int(p.Spec.Max), MaxCreating: int(p.Spec.MaxCreating), Image: p.Spec.Image,
+		Warm: 1, Max: int(p.Spec.Max), MaxCreating: int(p.Spec.MaxCreating),
 		Closing: !p.DeletionTimestamp.IsZero(),
 	}
+	out.Image, out.NoImage = c.view.imageOf(p)
 	if p.Spec.Warm != nil {
 		out.Warm = int(*p.Spec.Warm)
 	}

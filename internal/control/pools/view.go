@@ -24,7 +24,7 @@ const (
 // A view reads the caches, corrected by what this process has just written. It
 // copies nothing: what it returns must not be changed.
 type view struct {
-	pools, machines, claims toolscache.SharedIndexInformer
+	pools, machines, claims, images toolscache.SharedIndexInformer
 
 	wroteMachines *recent[*v1alpha1.Machine]
 	wroteClaims   *recent[*v1alpha1.MachineClaim]
@@ -43,6 +43,7 @@ func newView(ctx context.Context, caches cache.Cache) (*view, error) {
 		{&v.pools, &v1alpha1.MachinePool{}, nil},
 		{&v.machines, &v1alpha1.Machine{}, toolscache.Indexers{byPool: keys(poolOfMachine), byClaim: keys(claimOfMachine)}},
 		{&v.claims, &v1alpha1.MachineClaim{}, toolscache.Indexers{byPool: keys(poolOfClaim)}},
+		{&v.images, &v1alpha1.MachineImage{}, nil},
 	} {
 		informer, err := caches.GetInformer(ctx, one.object, cache.BlockUntilSynced(false))
 		if err != nil {

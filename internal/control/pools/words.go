@@ -16,6 +16,9 @@ import (
 	"outrigger.dev/outrigger/internal/pool"
 )
 
+// reasonNoImage is what pools and their claims say while no image is built to make machines of.
+const reasonNoImage = string(pool.ReasonNoImage)
+
 const (
 	normal  = corev1.EventTypeNormal
 	warning = corev1.EventTypeWarning
@@ -160,6 +163,7 @@ func (h *herald) poolConditions(p *v1alpha1.MachinePool, kind fault.Kind, troubl
 	} else {
 		meta.RemoveStatusCondition(&p.Status.Conditions, v1alpha1.PoolTokenValid)
 	}
+	noImage := h.imageCondition(p, set)
 	switch {
 	case kind == fault.NoCapacity:
 		set(v1alpha1.PoolCapacity, false, string(kind), trouble)
@@ -180,6 +184,8 @@ func (h *herald) poolConditions(p *v1alpha1.MachinePool, kind fault.Kind, troubl
 		set(v1alpha1.PoolReady, false, string(kind), trouble)
 	case st.Starting > 0:
 		set(v1alpha1.PoolReady, false, "Starting", "no machine is ready yet")
+	case noImage != "":
+		set(v1alpha1.PoolReady, false, reasonNoImage, noImage)
 	case p.Spec.Max == 0:
 		set(v1alpha1.PoolReady, false, "NoMachines", "max is 0")
 	case p.Spec.Warm != nil && *p.Spec.Warm == 0:

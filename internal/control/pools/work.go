@@ -15,7 +15,7 @@ func (c *core) work(ctx context.Context, p *v1alpha1.MachinePool, place Place, m
 	w := Work{Machine: made, Pool: p, Lasting: place.Lasting}
 	if pr := p.Spec.Preparation; pr != nil && pr.BuildKeychain != nil {
 		var err error
-		if w.Identities, err = c.secret(ctx, "preparation.buildKeychain", pr.BuildKeychain.SecretName, "NAME.p12"); err != nil {
+		if w.Identities, err = secret(ctx, c.live, c.Namespace, "preparation.buildKeychain", pr.BuildKeychain.SecretName, "NAME.p12"); err != nil {
 			return w, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"io"
 	"log/slog"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/internal/host"
+	"outrigger.dev/outrigger/internal/imagebuild"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/prepare"
 	"outrigger.dev/outrigger/internal/reach"
@@ -135,6 +137,24 @@ func (r *Readier) Leave(ctx context.Context, w pools.Work, c *handoff.Claim) err
 		own = &ep
 	}
 	return prepare.Depart(ctx, v, own)
+}
+
+// Provision carries out an image's recipe: see [imagebuild.Provision].
+func (r *Readier) Provision(ctx context.Context, c handoff.Claim, recipe imagebuild.Recipe, out io.Writer) error {
+	log := r.log.With("machine", c.Machine)
+	return imagebuild.Provision(ctx, c.Reach(), imagebuild.Options{
+		Agents: r.agents, Reach: r.reach, Note: "MachineClaim " + c.Name, Log: log, Warn: func(text string) { log.Warn("build", "text", text) },
+	}, recipe, out)
+}
+
+// Unmake takes back what makes a machine ours before an image is made of it: see [prepare.Unmake].
+func (r *Readier) Unmake(ctx context.Context, c handoff.Claim, w pools.Work) error {
+	v := r.visitWithout(w)
+	v.Want.AgentRoot = c.Endpoint.Root
+	if p := w.Pool.Spec.Preparation; p != nil && p.BuildKeychain != nil {
+		v.Want.Keychain = &prepare.Keychain{}
+	}
+	return prepare.Unmake(ctx, v, c.Reach())
 }
 
 // end ends the claim's lease and its runs; on a machine that nobody else uses, every lease.

@@ -51,8 +51,19 @@ func (p *Provider) describeImage(i orkaapi.Image) provider.Image {
 	}
 	return provider.Image{
 		Name: i.Name, Provider: p.name, Platform: machine.Platform{OS: "darwin", Arch: arch}, Bytes: i.Bytes, Created: i.Created,
-		Base: baseOf(i.Description),
+		Base: baseOf(i.Description), State: imageStateOf(i),
 	}
+}
+
+// imageStateOf reads Orka's word for how an image stands. REST may not say; then it is ready.
+func imageStateOf(i orkaapi.Image) provider.ImageState {
+	switch {
+	case strings.EqualFold(i.State, "Failed"):
+		return provider.ImageFailed
+	case i.State == "" || strings.EqualFold(i.State, "Ready"):
+		return ""
+	}
+	return provider.ImageSaving
 }
 
 // describeBase and baseOf keep in an image's description what it was made from.
@@ -219,9 +230,9 @@ func (p *Provider) awaitImage(ctx context.Context, name string) (orkaapi.Image, 
 		case orkaapi.IsNotFound(err) && time.Since(start) < imageStart:
 		case err != nil:
 			return i, p.api.Fault("image "+name, err)
-		case strings.EqualFold(i.State, "Failed"):
+		case imageStateOf(i) == provider.ImageFailed:
 			return i, fault.New(fault.ProviderRefused, "%s: image %s has Failed%s", p.name, name, after(": ", i.Error))
-		case strings.EqualFold(i.State, "Ready"), i.State == "" && i.Name != "": // REST may not say
+		case i.Name != "" && imageStateOf(i) == "":
 			return i, nil
 		}
 		if err := sleep(limit, &pause); err != nil {
