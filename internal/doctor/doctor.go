@@ -63,9 +63,9 @@ type Remedy struct {
 
 // A Result is what became of one check.
 type Result struct {
-	Subject string `json:"subject"` // "provider orka", "machine mac-7k2q", "host mini"
-	Check   string `json:"check"`
-	State   State  `json:"state"`
+	Subject string `json:"subject,omitempty"` // "provider orka", "machine mac-7k2q", "host mini"
+	Check   string `json:"check,omitempty"`
+	State   State  `json:"state,omitempty"`
 	Reason  Reason `json:"reason,omitempty"`
 	Found   string `json:"found,omitempty"`
 	Cause   string `json:"cause,omitempty"`

@@ -217,7 +217,7 @@ func judgeRoom(f Facts) Verdict {
 	case !r.Known:
 		return warn(Unknown, join("cannot be asked", r.Words))
 	case f.Kind == QEMU && r.Used >= r.Max:
-		return warn(NoCapacity, fmt.Sprintf("%d machines exist, max is %d", r.Used, r.Max))
+		return warn(AtMax, fmt.Sprintf("%d machines exist, max is %d", r.Used, r.Max))
 	case f.Kind == QEMU:
 		return ok(fmt.Sprintf("%d of at most %d machines exist", r.Used, r.Max))
 	case r.Some:

@@ -57,6 +57,16 @@ func place() []Check {
 		})
 	}
 	return append(table,
+		Check{Name: "emulator", Kinds: []Kind{QEMU}, Judge: judgeEmulator, Remedies: map[Reason]Remedy{
+			NoProgram:   {"QEMU is not installed on this computer", "Install it: apt-get install qemu-system-x86 qemu-utils (on an arm64 computer qemu-system-arm)"},
+			NotHere:     {"virtual machines are made on Linux, on amd64 and arm64", "Use another provider on this computer."},
+			LacksTools:  {"programs are missing that images are made with", "Install them: apt-get install qemu-utils e2fsprogs"},
+			NotWorking:  {"the program does not run", "Start it by hand and see what it says."},
+			NoEmulation: {"accel is kvm, and this computer's KVM cannot be used", "Let this user open /dev/kvm (group kvm), or set accel: auto in {settings}."},
+		}},
+		Check{Name: "kvm", Kinds: []Kind{QEMU}, Needs: []string{"emulator"}, Judge: judgeKVM, Remedies: map[Reason]Remedy{
+			NoKVM: {"there is no KVM for this user: guests are emulated, which is about ten times slower", "Let this user open /dev/kvm (group kvm); inside a virtual machine, turn nested virtualization on."},
+		}},
 		Check{Name: "image", Kinds: []Kind{Orka, QEMU}, Needs: []string{"token", "emulator"}, Judge: judgeImage, Remedies: map[Reason]Remedy{
 			NoImage:    {"no image of that name is in the provider's storage", "List those that are there with: outrigger image list --on {provider}, and mend image in {settings}. An image of a registry is named with its registry: ghcr.io/macstadium/orka-images/sequoia:latest"},
 			ImageState: {"it is being written, or writing it has failed", "Wait until it is Ready, or save it again: outrigger image save MACHINE {image}"},
@@ -69,25 +79,16 @@ func place() []Check {
 			Unknown:     {"only the cluster's Kubernetes API says which images nodes have, and it cannot be asked", "See kubernetes-api above."},
 			CacheHidden: {"the token may not look at the cluster's nodes", "Nothing: only the first machine of an image on a node takes longer."},
 		}},
-		Check{Name: "capacity", Kinds: []Kind{Orka, QEMU}, Needs: []string{"token"}, Judge: judgeRoom, Remedies: map[Reason]Remedy{
+		Check{Name: "capacity", Kinds: []Kind{Orka, QEMU}, Needs: []string{"token", "emulator"}, Judge: judgeRoom, Remedies: map[Reason]Remedy{
 			NoNodes:    {"no node that is ready may have such a machine: none belongs to the namespace, or node, tag and size fit none", "Look at the nodes: orka3 nodes list. Then mend namespace, node, tag or size in {settings}, or move a node: orka3 nodes namespace NODE NAMESPACE"},
 			NoCapacity: {"the nodes are full; an Apple silicon node runs two VMs, whatever is free of it", "Wait until a machine is given back, lower warm of pools that share the cluster, or add a node. What nobody owns goes with: outrigger gc {on}"},
+			AtMax:      {"as many machines exist as max allows", "Delete some, outrigger vm list shows them, or raise max in {settings}. What interrupted runs have left goes with: outrigger gc"},
 			Unknown:    {"the nodes cannot be listed", "See the permissions above."},
 		}},
 		Check{Name: "nodes", Kinds: orka, Needs: []string{"token"}, Judge: judgeNodes, Remedies: map[Reason]Remedy{
 			Silent:  {"machines are reached at the nodes' addresses, and no packet comes back from there: the route or VPN leads to the API alone, or a firewall lets only the API through", "Route the nodes' network too, allow TCP to ports 8822 and up (bridge mode: port 22 of the VMs' own network), or map the addresses with addresses in {settings}."},
 			NoRoute: {"{here} knows no way to the nodes' network", "Route the nodes' network too, or map the addresses with addresses in {settings}."},
 			Other:   {"the nodes cannot be connected to", "Look at the way there: docs/howto/reach.md."},
-		}},
-		Check{Name: "emulator", Kinds: []Kind{QEMU}, Judge: judgeEmulator, Remedies: map[Reason]Remedy{
-			NoProgram:   {"QEMU is not installed on this computer", "Install it: apt-get install qemu-system-x86 qemu-utils (on an arm64 computer qemu-system-arm)"},
-			NotHere:     {"virtual machines are made on Linux, on amd64 and arm64", "Use another provider on this computer."},
-			LacksTools:  {"programs are missing that images are made with", "Install them: apt-get install qemu-utils e2fsprogs"},
-			NotWorking:  {"the program does not run", "Start it by hand and see what it says."},
-			NoEmulation: {"accel is kvm, and this computer's KVM cannot be used", "Let this user open /dev/kvm (group kvm), or set accel: auto in {settings}."},
-		}},
-		Check{Name: "kvm", Kinds: []Kind{QEMU}, Needs: []string{"emulator"}, Judge: judgeKVM, Remedies: map[Reason]Remedy{
-			NoKVM: {"there is no KVM for this user: guests are emulated, which is about ten times slower", "Let this user open /dev/kvm (group kvm); inside a virtual machine, turn nested virtualization on."},
 		}},
 		Check{Name: "computer", Kinds: []Kind{Local}, Judge: judgeLocal, Remedies: map[Reason]Remedy{
 			NotHere: {"the provider local works on Linux and macOS", "Use another provider on this computer."},
@@ -149,6 +150,7 @@ func (n Need) String() string {
 const (
 	NoCapacity     Reason = "NoCapacity"
 	NoNodes        Reason = "NoNodes"
+	AtMax          Reason = "AtMax"
 	NotAllowed     Reason = "NotAllowed"
 	MayNot         Reason = "MayNot"
 	NoSudo         Reason = "NoSudo"

@@ -46,6 +46,10 @@ type Claim struct {
 	Key string `json:"key"`
 }
 
+// LoginSecret is the name of the Secret in the controller's namespace with which a machine of a
+// pool is reached: a Claim, before anybody has claimed it.
+func LoginSecret(machine string) string { return "machine-" + machine }
+
 // Reach returns the endpoint with the key in it.
 func (c Claim) Reach() machine.Endpoint {
 	ep := c.Endpoint

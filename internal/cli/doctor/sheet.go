@@ -21,19 +21,11 @@ import (
 //	differs  checks, found, cause, cure    what is reached from here or from a Pod, not from both
 //	end      ok, warnings, failed, skipped, exit
 type Line struct {
-	Event string `json:"event"`
-	From  string `json:"from,omitempty"` // here or pod
+	Event  string   `json:"event"`
+	From   string   `json:"from,omitempty"` // here or pod
+	Checks []string `json:"checks,omitempty"`
 	*doctor.Result
-	*Differs
 	*Sum
-}
-
-// Differs is what is reached from here or from a Pod, and not from both.
-type Differs struct {
-	Checks []string `json:"checks"`
-	Found  string   `json:"found"`
-	Cause  string   `json:"cause"`
-	Cure   string   `json:"cure"`
 }
 
 // A Sum counts.
@@ -160,7 +152,11 @@ func (s *sheet) end() error {
 	if s.json {
 		s.line(Line{Event: "end", Sum: &s.sum})
 	} else {
-		s.printf("\n%d ok, %d warnings, %d failed, %d skipped\n", s.sum.OK, s.sum.Warnings, s.sum.Failed, s.sum.Skipped)
+		warnings := "warnings"
+		if s.sum.Warnings == 1 {
+			warnings = "warning"
+		}
+		s.printf("\n%d ok, %d %s, %d failed, %d skipped\n", s.sum.OK, s.sum.Warnings, warnings, s.sum.Failed, s.sum.Skipped)
 	}
 	switch {
 	case s.err != nil:

@@ -156,7 +156,7 @@ func found(m *v1alpha1.Machine, st *v1alpha1.MachineStatus, all []Finding) {
 
 // LoginSecret is the name of the Secret in the controller's namespace with which a machine is
 // reached.
-func LoginSecret(machine string) string { return "machine-" + machine }
+func LoginSecret(machine string) string { return handoff.LoginSecret(machine) }
 
 func (c *core) loginName(m *v1alpha1.Machine) client.ObjectKey {
 	return client.ObjectKey{Namespace: c.Namespace, Name: LoginSecret(m.Name)}

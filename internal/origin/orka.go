@@ -1,4 +1,4 @@
-package places
+package origin
 
 import (
 	"strings"
@@ -21,7 +21,7 @@ const (
 
 // orkaOf puts a pool's Orka into the provider's words. Without a login of the pool's, that of
 // MacStadium's images counts.
-func orkaOf(p *v1alpha1.MachinePool, auth login, access *corev1.Secret) (orka.Config, error) {
+func orkaOf(p *v1alpha1.MachinePool, auth Login, access *corev1.Secret) (orka.Config, error) {
 	if access == nil || len(access.Data[tokenKey]) == 0 {
 		return orka.Config{}, fault.New(fault.Config, "pool %s: Secret %s has no key %s", p.Name, p.Spec.Provider.Orka.TokenSecretName, tokenKey).
 			WithRemedy("Put a service account's token there: orka3 serviceaccount token NAME.")
@@ -30,7 +30,7 @@ func orkaOf(p *v1alpha1.MachinePool, auth login, access *corev1.Secret) (orka.Co
 	return orka.Config{
 		Endpoint: o.Endpoint, Namespace: o.Namespace, Door: orka.Door(o.Door),
 		Token: machine.NewSecret(trimmed(access.Data[tokenKey])), CA: string(access.Data[caKey]),
-		User: auth.user, Password: auth.password, Keys: auth.keys,
+		User: auth.User, Password: auth.Password, Keys: auth.Keys,
 		Image: p.Spec.Image, VMConfig: o.VMConfig, Arch: p.Spec.Arch, Node: o.Node, Scheduler: o.Scheduler,
 		Tag: o.Tag, TagRequired: o.TagRequired, ReservedPorts: o.ReservedPorts,
 		NetBoost: o.NetBoost, LegacyIO: o.LegacyIO, GPUPassthrough: o.GPUPassthrough, VNCConsole: o.VNCConsole,
