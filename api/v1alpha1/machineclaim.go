@@ -56,9 +56,10 @@ type MachineClaimSpec struct {
 	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
 }
 
-// A Holder is the Pod that a claim is for, in the claim's namespace.
+// A Holder is who a claim is for, in the claim's namespace: a Pod, or a PipelineRun of
+// Tekton whose Tasks use the machine one after another.
 type Holder struct {
-	// +kubebuilder:validation:Enum=Pod
+	// +kubebuilder:validation:Enum=Pod;PipelineRun
 	Kind string `json:"kind"`
 	Name string `json:"name"`
 	UID  string `json:"uid"`

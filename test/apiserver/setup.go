@@ -64,6 +64,11 @@ func installCRD(ctx context.Context, c client.Client, file string) error {
 	if err := yaml.Unmarshal(data, &crd.Object); err != nil {
 		return err
 	}
+	return establish(ctx, c, crd)
+}
+
+// establish makes a CRD and waits until it is served.
+func establish(ctx context.Context, c client.Client, crd *unstructured.Unstructured) error {
 	if err := c.Create(ctx, crd); err != nil {
 		return err
 	}

@@ -41,6 +41,9 @@ const (
 	patience = 15 * time.Second
 	// hiddenEvery is between two looks at a Pod of which no event tells.
 	hiddenEvery = time.Minute
+	// runEvery is between two looks at a PipelineRun. Its last Task gives the machine back as a rule; what
+	// is seen here is the end of one that was cancelled.
+	runEvery = 15 * time.Second
 )
 
 // Setup adds the reconciler to mgr.
@@ -91,7 +94,10 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		if err != nil {
 			return r.again(ctx, l, err)
 		}
-		if s.hidden && s.pod != nil {
+		switch {
+		case s.run != nil && l.claim != nil && l.claim.Status.Phase != v1alpha1.ClaimReleased:
+			again = earlier(again, time.Now().Add(runEvery))
+		case s.hidden && s.pod != nil:
 			again = earlier(again, time.Now().Add(hiddenEvery))
 		}
 		next = earlier(next, again)

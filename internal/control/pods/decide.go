@@ -15,9 +15,11 @@ type Snapshot struct {
 	Claim Claim
 }
 
-// A Pod is one that wants, has or had a machine.
+// A Pod is one that wants, has or had a machine. A PipelineRun that holds a claim is one
+// too: it is placed and not gated, and cannot be told anything.
 type Pod struct {
-	There    bool // the API server has it; that it does not is the API server's own word
+	Kind     string // of what it really is; "": a Pod
+	There    bool   // the API server has it; that it does not is the API server's own word
 	Gated    bool
 	Placed   bool      // a node has it
 	Finishes bool      // it ends some time: its containers are not restarted for ever
@@ -113,7 +115,7 @@ func Decide(s Snapshot) Step {
 	case c.Leaving:
 		return Step{} // its deletion wakes us up
 	case !s.Pod.There:
-		return Step{Do: Drop, Reason: "PodGone", Message: "the Pod is gone"}
+		return Step{Do: Drop, Reason: s.Pod.kind() + "Gone", Message: "the " + s.Pod.kind() + " is gone"}
 	case !c.Mine:
 		return s.taken()
 	case c.Phase == v1alpha1.ClaimReleased:
@@ -186,15 +188,22 @@ func (s Snapshot) ended() Step {
 		case !s.Now.Before(until):
 			return Step{Do: Release, Reason: reasonKept, Message: fmt.Sprintf("%s; the machine was kept for %s", p.Failure, c.Keep)}
 		case c.KeptSince.IsZero():
-			return Step{Do: Keep, Reason: reasonKept, Message: fmt.Sprintf("%s; machine %s is kept until %s: delete the Pod to give it back",
-				p.Failure, c.Machine, until.UTC().Format(time.RFC3339))}
+			return Step{Do: Keep, Reason: reasonKept, Message: fmt.Sprintf("%s; machine %s is kept until %s: delete the %s to give it back",
+				p.Failure, c.Machine, until.UTC().Format(time.RFC3339), p.kind())}
 		}
 		return Step{Again: until}
 	}
 	if p.End == Failed {
-		return Step{Do: Release, Reason: "PodFailed", Message: p.Failure}
+		return Step{Do: Release, Reason: p.kind() + "Failed", Message: p.Failure}
 	}
-	return Step{Do: Release, Reason: "PodSucceeded", Message: "all that ran on the machine has ended"}
+	return Step{Do: Release, Reason: p.kind() + "Succeeded", Message: "all that ran on the machine has ended"}
+}
+
+func (p Pod) kind() string {
+	if p.Kind != "" {
+		return p.Kind
+	}
+	return "Pod"
 }
 
 // leaving is a Pod that is being deleted. What runs has its grace period; what never ran has none.
@@ -263,7 +272,7 @@ func (s Snapshot) warn(reason, message string) Step {
 func (s Snapshot) tell(bound bool, reason, message string) Step {
 	told := s.Pod.Told
 	switch {
-	case reason == "": // nobody has said anything of the claim yet
+	case reason == "", s.Pod.Kind != "": // nobody has said anything of the claim yet, or nobody reads it there
 		return Step{}
 	case told.Bound == bound && told.Reason == reason:
 		if told.Message == message {

@@ -79,6 +79,20 @@ func TestDecide(t *testing.T) {
 		{"two Pods never share a claim", "pod gated\nclaim bound=m1 of=other",
 			"tell waits ClaimTaken: the MachineClaim that this Pod names is held by Pod other: it waits until that one is gone (warning)"},
 		{"nor does the other's end matter", "pod placed succeeded\nclaim bound=m1 of=other", "nothing"},
+
+		{"a PipelineRun that waits is not told", "run\nclaim why=PoolAtMax:third", "nothing"},
+		{"its machine is handed over", "run\nclaim bound=m1", "hand over"},
+		{"and that is all", "run\nclaim bound=m1 ready", "nothing"},
+		{"also if the machine is lost, which the claim says", "run\nclaim bound=m1 ready lost=MachineLost:gone", "nothing"},
+		{"or the claim has failed", "run\nclaim refused why=UnknownImage:no_xcode-99", "nothing"},
+		{"a pool that is no more is waited for as long as the run does", "run told=PoolNotFound:none@5m\nclaim why=PoolNotFound:none", "nothing"},
+		{"it succeeds", "run succeeded\nclaim bound=m1 ready", "release PipelineRunSucceeded: all that ran on the machine has ended"},
+		{"it is cancelled, and no Task has given the machine back", "run failed\nclaim bound=m1 ready", "release PipelineRunFailed: it broke"},
+		{"it is cancelled in the queue", "run failed\nclaim why=PoolAtMax:third", "release PipelineRunFailed: it broke"},
+		{"its failure keeps the machine", "run failed ended=1m\nclaim bound=m1 ready keep=30m",
+			"keep Kept: it broke; machine m1 is kept until 2026-01-02T12:29:00Z: delete the PipelineRun to give it back"},
+		{"for as long as was asked", "run failed ended=31m\nclaim bound=m1 ready keep=30m kept=31m", "release Kept: it broke; the machine was kept for 30m0s"},
+		{"it is deleted", "run gone\nclaim bound=m1 ready", "drop PipelineRunGone: the PipelineRun is gone"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := words(Decide(parse(t, tt.have))); got != tt.want {
@@ -93,7 +107,7 @@ func TestDecide(t *testing.T) {
 //	pod gated placed always wrong succeeded|failed ended=AGO leaving=AGO machine=NAME told=[+]REASON:MESSAGE[@AGO]
 //	claim bound=MACHINE|released|refused ready lost=REASON:MESSAGE why=REASON:MESSAGE keep=D kept=AGO of=POD leaving
 //
-// An underscore is a blank. "gone" is a Pod that does not exist.
+// An underscore is a blank. "gone" is a Pod that does not exist. "run" instead of "pod" is a PipelineRun.
 func parse(t *testing.T, text string) Snapshot {
 	t.Helper()
 	s := Snapshot{Now: noon}
@@ -103,6 +117,10 @@ func parse(t *testing.T, text string) Snapshot {
 		if f[0] == "pod" {
 			s.Pod = Pod{There: true, Finishes: true}
 		}
+		if f[0] == "run" {
+			s.Pod = Pod{Kind: "PipelineRun", There: true, Placed: true, Finishes: true}
+			f[0] = "pod"
+		}
 		if f[0] == "claim" {
 			s.Claim = Claim{There: true, Mine: s.Pod.There, Pool: "p"}
 		}
@@ -111,6 +129,8 @@ func parse(t *testing.T, text string) Snapshot {
 			key = f[0] + " " + key
 			p, c := &s.Pod, &s.Claim
 			switch key {
+			case "pod gone":
+				p.There = false
 			case "pod gated":
 				p.Gated = true
 			case "pod placed":

@@ -81,7 +81,7 @@ func (r *reconciler) handOver(ctx context.Context, l *look, s *seat) error {
 		return err
 	}
 	if login == nil { // nothing has run there
-		if isGated(s.pod) {
+		if s.pod != nil && isGated(s.pod) {
 			return r.drop(ctx, l, s, Step{Reason: "MachineLost", Message: fmt.Sprintf("machine %s is gone; the Pod gets another one", l.claim.Status.Machine)})
 		}
 		return r.hindered(ctx, s, "MachineLost", fault.New(fault.MachineLost, "machine %s is gone", l.claim.Status.Machine))
@@ -92,15 +92,18 @@ func (r *reconciler) handOver(ctx context.Context, l *look, s *seat) error {
 	case err != nil:
 		return err
 	}
-	if isGated(s.pod) {
+	if s.pod != nil && isGated(s.pod) {
 		if err := r.liftGate(ctx, s.pod, l.claim.Status.Machine); err != nil {
 			return err
 		}
 	}
 	took := time.Since(begun)
 	now := metav1.Now()
-	note := fmt.Sprintf("Machine %s of pool %s is handed over, %s after the claim was made: the Pod may be scheduled",
+	note := fmt.Sprintf("Machine %s of pool %s is handed over, %s after the claim was made",
 		l.claim.Status.Machine, l.claim.Spec.Pool, roughly(now.Sub(l.claim.CreationTimestamp.Time)))
+	if s.pod != nil {
+		note += ": the Pod may be scheduled"
+	}
 	err = r.setStatus(ctx, l, func(st *v1alpha1.MachineClaimStatus) {
 		st.SecretName, st.ReadyAt = secretName(l.Name), &now
 		meta.SetStatusCondition(&st.Conditions, metav1.Condition{
@@ -111,8 +114,8 @@ func (r *reconciler) handOver(ctx context.Context, l *look, s *seat) error {
 	if err != nil {
 		return err
 	}
-	r.Log.Info("machine handed over", "claim", l.String(), "pod", s.pod.Name, "machine", l.claim.Status.Machine, "took", took)
-	r.event(s.pod, corev1.EventTypeNormal, "HandedOver", note)
+	r.Log.Info("machine handed over", "claim", l.String(), "to", s.about().GetName(), "machine", l.claim.Status.Machine, "took", took)
+	r.event(s.about(), corev1.EventTypeNormal, "HandedOver", note)
 	return nil
 }
 
@@ -125,7 +128,7 @@ func (r *reconciler) keep(ctx context.Context, l *look, s *seat, step Step) erro
 		})
 	})
 	if err == nil {
-		r.event(s.pod, corev1.EventTypeWarning, "MachineKept", step.Message)
+		r.event(s.about(), corev1.EventTypeWarning, "MachineKept", step.Message)
 	}
 	return err
 }
@@ -154,14 +157,14 @@ func (r *reconciler) release(ctx context.Context, l *look, s *seat, step Step) e
 	}
 	r.Log.Info("claim released", "claim", l.String(), "machine", held, "reason", step.Reason)
 	if held == "" {
-		r.event(s.pod, corev1.EventTypeNormal, "Released", "Left the queue of pool "+l.claim.Spec.Pool+": "+step.Message)
+		r.event(s.about(), corev1.EventTypeNormal, "Released", "Left the queue of pool "+l.claim.Spec.Pool+": "+step.Message)
 		return nil
 	}
 	had := now.Sub(l.claim.CreationTimestamp.Time)
 	if at := l.claim.Status.BoundAt; at != nil {
 		had = now.Sub(at.Time)
 	}
-	r.event(s.pod, corev1.EventTypeNormal, "Released", fmt.Sprintf("Gave machine %s back after %s: %s", held, roughly(had), step.Message))
+	r.event(s.about(), corev1.EventTypeNormal, "Released", fmt.Sprintf("Gave machine %s back after %s: %s", held, roughly(had), step.Message))
 	return nil
 }
 
@@ -177,8 +180,8 @@ func (r *reconciler) drop(ctx context.Context, l *look, s *seat, step Step) erro
 	}
 	l.claim = nil
 	r.Log.Info("claim deleted", "claim", l.String(), "reason", step.Reason)
-	if s.pod != nil {
-		r.event(s.pod, corev1.EventTypeWarning, step.Reason, step.Message)
+	if about := s.about(); about != nil {
+		r.event(about, corev1.EventTypeWarning, step.Reason, step.Message)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -24,10 +25,23 @@ type look struct {
 	seats []*seat                // the holder's first
 }
 
-// A seat is a Pod that names the claim, or its holder that is gone.
+// A seat is a Pod that names the claim, or its holder.
 type seat struct {
-	pod    *corev1.Pod // nil: gone, says the API server itself
-	hidden bool        // the Pod has lost its label: no event tells of it
+	pod    *corev1.Pod                // nil: gone, says the API server itself, or a run
+	hidden bool                       // no event tells of it: a run, or a Pod that has lost its label
+	kind   string                     // of a run; "": it is a Pod
+	run    *unstructured.Unstructured // nil: gone, or a Pod
+}
+
+// about is the object that events are about; nil: it is gone.
+func (s *seat) about() client.Object {
+	switch {
+	case s.pod != nil:
+		return s.pod
+	case s.run != nil:
+		return s.run
+	}
+	return nil
 }
 
 // look reads the caches, and asks the API server itself where the cache has no holder.
@@ -63,6 +77,9 @@ func (r *reconciler) addHolder(ctx context.Context, l *look) error {
 		return nil
 	}
 	h := l.claim.Spec.Holder
+	if h.Kind != "Pod" {
+		return r.addRun(ctx, l, h)
+	}
 	if i := slices.IndexFunc(l.seats, func(s *seat) bool { return string(s.pod.UID) == h.UID }); i >= 0 {
 		holder := l.seats[i]
 		l.seats = slices.Insert(slices.Delete(l.seats, i, i+1), 0, holder)
@@ -91,7 +108,10 @@ func (r *reconciler) snapshot(ctx context.Context, l *look, s *seat) (Snapshot, 
 			return Snapshot{}, err
 		}
 	}
-	return Snapshot{Now: time.Now(), Pod: describe(s.pod, wrong), Claim: claimed(l.claim, s.pod)}, nil
+	if s.kind != "" {
+		return Snapshot{Now: time.Now(), Pod: describeRun(s), Claim: claimed(l.claim, s.about())}, nil
+	}
+	return Snapshot{Now: time.Now(), Pod: describe(s.pod, wrong), Claim: claimed(l.claim, s.about())}, nil
 }
 
 // wrong says why a Pod may not have what it asks for, or "". The webhook has looked

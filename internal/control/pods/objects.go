@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/handoff"
@@ -119,8 +120,8 @@ func isFinal(pod *corev1.Pod, c *corev1.Container, t *corev1.ContainerStateTermi
 	return policy == corev1.RestartPolicyOnFailure && t.ExitCode == 0
 }
 
-// claimed puts a claim into the decider's words, as seen from a Pod; nil is none.
-func claimed(c *v1alpha1.MachineClaim, pod *corev1.Pod) Claim {
+// claimed puts a claim into the decider's words, as seen from a Pod or a run; nil is none.
+func claimed(c *v1alpha1.MachineClaim, from client.Object) Claim {
 	if c == nil {
 		return Claim{}
 	}
@@ -130,8 +131,8 @@ func claimed(c *v1alpha1.MachineClaim, pod *corev1.Pod) Claim {
 		Ready: meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ClaimConditionReady),
 	}
 	if h := c.Spec.Holder; h != nil {
-		out.Holder = "Pod " + h.Name
-		out.Mine = pod != nil && string(pod.UID) == h.UID
+		out.Holder = h.Kind + " " + h.Name
+		out.Mine = from != nil && string(from.GetUID()) == h.UID
 	} else {
 		out.Holder = "nobody's Pod"
 	}

@@ -58,6 +58,9 @@ func (r *reconciler) fail(ctx context.Context, s *seat, step Step) error {
 // hindered tells the Pod that the API server refuses what it needs, which may change, and
 // returns err.
 func (r *reconciler) hindered(ctx context.Context, s *seat, reason string, err error) error {
+	if s.pod == nil {
+		return err
+	}
 	step := Snapshot{Now: time.Now(), Pod: describe(s.pod, "")}.warn(reason, err.Error())
 	if step.Do == Tell {
 		if e := r.tell(ctx, s, step); e != nil {
@@ -108,9 +111,9 @@ func (r *reconciler) patch(ctx context.Context, pod *corev1.Pod, change map[stri
 	return err
 }
 
-func (r *reconciler) event(pod *corev1.Pod, kind, reason, note string) {
+func (r *reconciler) event(about client.Object, kind, reason, note string) {
 	const most = 1024 // events.k8s.io/v1, Event.note
-	r.events.Eventf(pod, nil, kind, reason, reason, "%s", note[:min(len(note), most)])
+	r.events.Eventf(about, nil, kind, reason, reason, "%s", note[:min(len(note), most)])
 }
 
 // clip keeps a message within what is read.
