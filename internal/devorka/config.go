@@ -26,6 +26,10 @@ type Config struct {
 	Addresses []string
 	Names     []string // further names that the Kubernetes door's certificate is good for
 
+	// Ahead is how far the cluster's clock is ahead of this computer's: of what it says of
+	// tokens, objects and answers. Negative: behind.
+	Ahead time.Duration
+
 	// State keeps images, tokens and certificates between processes; "" keeps nothing.
 	State string
 	// Machines makes the machines of the cluster below a folder; nil makes local ones.
@@ -62,6 +66,9 @@ func (c Config) defaults() Config {
 	}
 	return c
 }
+
+// now is the time by the cluster's clock.
+func (c Config) now() time.Time { return time.Now().Add(c.Ahead) }
 
 func set[T comparable](field *T, value T) {
 	var zero T

@@ -26,7 +26,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"github.com/gofrs/flock"
 
@@ -144,7 +143,8 @@ func (s *Server) openState() error {
 	if s.signer, err = token.Open(filepath.Join(dir, "tokens.pem")); err != nil {
 		return err
 	}
-	s.access = &access.Access{Store: s.store, Signer: s.signer, Now: time.Now}
+	s.store.Now = s.cfg.now
+	s.access = &access.Access{Store: s.store, Signer: s.signer, Now: s.cfg.now}
 	s.ca, err = openAuthority(filepath.Join(dir, "ca.pem"))
 	return err
 }

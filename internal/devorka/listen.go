@@ -103,7 +103,7 @@ func (s *Server) openDoors() error {
 			return err
 		}
 		door := kube.New(kube.Config{Store: s.store, Operator: s.operator, Access: s.access, Faults: s.faults, Log: s.cfg.Log})
-		if s.kube, err = listen(s.cfg.KubeListen, door, &cert, s.cfg.Log); err != nil {
+		if s.kube, err = listen(s.cfg.KubeListen, s.dated(door), &cert, s.cfg.Log); err != nil {
 			return err
 		}
 		s.cfg.KubeListen = s.kube.addr
@@ -114,12 +114,23 @@ func (s *Server) openDoors() error {
 			Store: s.store, Operator: s.operator, Access: s.access, Faults: s.faults, Doubts: s.cfg.Doubts, Info: info,
 			DeployTimeout: s.cfg.DeployTimeout, Minute: s.cfg.Minute, Log: s.cfg.Log,
 		})
-		if s.rest, err = listen(s.cfg.Listen, s.withDev(door), nil, s.cfg.Log); err != nil {
+		if s.rest, err = listen(s.cfg.Listen, s.dated(s.withDev(door)), nil, s.cfg.Log); err != nil {
 			return err
 		}
 		s.cfg.Listen = s.rest.addr
 	}
 	return nil
+}
+
+// dated has answers say the time by the cluster's clock.
+func (s *Server) dated(h http.Handler) http.Handler {
+	if s.cfg.Ahead == 0 {
+		return h // net/http says it
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", s.cfg.now().UTC().Format(http.TimeFormat))
+		h.ServeHTTP(w, r)
+	})
 }
 
 // certNames are what the Kubernetes door may be called by.

@@ -55,8 +55,15 @@ type world struct {
 // newWorld makes one whose token is good for ttl.
 func newWorld(t *testing.T, pool string, ttl time.Duration, change func(*v1alpha1.MachinePoolSpec)) *world {
 	t.Helper()
+	return newWorldOf(t, devorka.Config{}, pool, ttl, change)
+}
+
+// newWorldOf makes one with an Orka that is as cfg says.
+func newWorldOf(t *testing.T, cfg devorka.Config, pool string, ttl time.Duration, change func(*v1alpha1.MachinePoolSpec)) *world {
+	t.Helper()
 	pool = fmt.Sprintf("%s-%d", pool, worlds.Add(1)) // -count repeats tests on one API server
-	s, err := devorka.Start(devorka.Config{Times: &quick, Log: slog.New(slog.DiscardHandler)})
+	cfg.Times, cfg.Log = &quick, slog.New(slog.DiscardHandler)
+	s, err := devorka.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,4 +314,42 @@ func TestAPoolOfAnUnknownImage(t *testing.T) {
 	if c.Reason != "UnknownImage" || !strings.Contains(c.Message, "sequoia-typo") {
 		t.Errorf("condition %+v", c)
 	}
+}
+
+// The namespace's quota is used up by somebody else: the pool says so in Orka's words, the
+// claim waits, and is served when there is room.
+func TestAPoolWithoutQuota(t *testing.T) {
+	w := newWorld(t, "quota", 0, nil)
+	w.orka.Operator().SetQuota("orka-default", 0)
+	c := w.claim("a")
+	w.eventually("the pool says what is wrong", func() bool {
+		x := w.poolCondition(v1alpha1.PoolProviderHealthy)
+		return x.Status == metav1.ConditionFalse && x.Reason == "ProviderRefused" && strings.Contains(x.Message, "exceeded quota")
+	})
+	w.eventually("the claim says it too", func() bool {
+		if w.bound(c) {
+			t.Fatal("it is bound")
+		}
+		x := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ClaimConditionBound)
+		return x != nil && strings.Contains(x.Message, "exceeded quota")
+	})
+	w.orka.Operator().SetQuota("orka-default", -1)
+	w.eventually("the claim is bound", func() bool { return w.bound(c) })
+	w.eventually("the pool is content", func() bool {
+		return w.poolCondition(v1alpha1.PoolProviderHealthy).Status == metav1.ConditionTrue
+	})
+}
+
+// The cluster's clock is ten days behind: a token that is good for ten days is not taken for one that
+// has ended, and machines come and go.
+func TestAPoolWhoseClockDiffers(t *testing.T) {
+	const days = 24 * time.Hour
+	w := newWorldOf(t, devorka.Config{Ahead: -10 * days}, "clock", 10*days, nil)
+	c := w.claim("a")
+	w.eventually("the claim is bound", func() bool { return w.bound(c) })
+	w.eventually("the pool is content with the token", func() bool {
+		return w.poolCondition(v1alpha1.PoolTokenValid).Status == metav1.ConditionTrue
+	})
+	w.release(c)
+	w.eventually("the VM is gone", func() bool { return len(w.orka.VMs()) == 0 })
 }

@@ -49,6 +49,9 @@ const historyLimit = 5000
 
 // A Store holds objects.
 type Store struct {
+	// Now is the clock of what is made and deleted; it is set before anything is.
+	Now func() time.Time
+
 	path string // "" keeps nothing
 
 	mu       sync.Mutex
@@ -62,7 +65,7 @@ type Store struct {
 
 // Open returns the store that path holds, an empty one if there is no such file.
 func Open(path string) (*Store, error) {
-	s := &Store{path: path, objects: map[key]*Object{}, watchers: map[*Watch]bool{}}
+	s := &Store{Now: time.Now, path: path, objects: map[key]*Object{}, watchers: map[*Watch]bool{}}
 	if path == "" {
 		return s, nil
 	}
@@ -202,7 +205,7 @@ func (s *Store) Create(k *Kind, o *Object) (*Object, error) {
 		return nil, apierrors.NewAlreadyExists(k.Resource(), n.Name)
 	}
 	n.UID = newUID()
-	n.CreationTimestamp = metav1.NewTime(time.Now().UTC().Truncate(time.Second))
+	n.CreationTimestamp = metav1.NewTime(s.Now().UTC().Truncate(time.Second))
 	n.Generation = 1
 	n.DeletionTimestamp, n.DeletionGracePeriodSeconds = nil, nil
 	n.ManagedFields = nil
@@ -262,7 +265,7 @@ func (s *Store) Delete(k *Kind, namespace, name string) (*Object, error) {
 		return old, nil
 	}
 	n := *old
-	now, grace := metav1.NewTime(time.Now().UTC().Truncate(time.Second)), int64(0)
+	now, grace := metav1.NewTime(s.Now().UTC().Truncate(time.Second)), int64(0)
 	n.DeletionTimestamp, n.DeletionGracePeriodSeconds = &now, &grace
 	event := Deleted
 	if len(n.Finalizers) > 0 {

@@ -56,7 +56,7 @@ func (c *Client) refused(what string, r *Refusal) error {
 
 // ended tells when the token ended, if it did.
 func (c *Client) ended() string {
-	end, ok := c.TokenExpires()
+	end, ok := Expires(c.who.current())
 	if !ok || c.Now().Before(end) {
 		return ""
 	}

@@ -183,8 +183,15 @@ func (c *Client) Skew() time.Duration {
 	return c.who.skew
 }
 
-// TokenExpires is when the token in use ends, as it says itself.
-func (c *Client) TokenExpires() (time.Time, bool) { return Expires(c.who.current()) }
+// TokenExpires is when the token in use ends, by our clock: it says so itself, by Orka's. Seconds
+// between the two clocks are measured anew with each answer, and are left out.
+func (c *Client) TokenExpires() (time.Time, bool) {
+	end, ok := Expires(c.who.current())
+	if !ok {
+		return end, false
+	}
+	return end.Add(-c.Skew().Round(time.Minute)), true
+}
 
 const userAgent = "outrigger/"
 
