@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"outrigger.dev/outrigger/internal/cli/app"
+	"outrigger.dev/outrigger/internal/cli/claim"
 	"outrigger.dev/outrigger/internal/cli/config"
 	"outrigger.dev/outrigger/internal/cli/dev"
 	"outrigger.dev/outrigger/internal/cli/doctor"
@@ -88,6 +89,7 @@ itself failed, 126 and 127 as shells use them, 128+N for signal N.`,
 	root.AddCommand(
 		run.New(a),
 		step.New(a),
+		claim.New(a),
 		vm.New(a),
 		image.New(a),
 		pool.New(a),

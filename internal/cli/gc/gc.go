@@ -13,7 +13,10 @@ import (
 )
 
 // Options are the command's flags.
-type Options struct{ DryRun bool }
+type Options struct {
+	DryRun  bool
+	Expired bool
+}
 
 // New returns the command.
 func New(a *app.App) *cobra.Command {
@@ -26,14 +29,20 @@ is over, machines of this installation that nobody remembers, temporary files in
 synced folders, and expired leases on machines that stay. What is in use is left
 alone, so it may run at any time, also beside itself.
 
+With --expired it also removes machines of other installations whose time is over,
+as far as their provider says when that is: what Tasks have left whose Pods were
+lost with their node.
+
 What could not be removed is named, the rest is done all the same, and the exit
 code is 125 then.`,
 		Example: `  outrigger gc
-  outrigger gc --dry-run --output json`,
+  outrigger gc --dry-run --output json
+  outrigger gc --expired`,
 		Args: app.Args(),
 		RunE: app.Run(func(ctx context.Context, _ []string) error { return run(ctx, a, o) }),
 	}
 	cmd.Flags().BoolVarP(&o.DryRun, "dry-run", "n", false, "only say which machines and leases would be removed")
+	cmd.Flags().BoolVar(&o.Expired, "expired", false, "also machines of other installations whose time is over")
 	return cmd
 }
 
@@ -41,7 +50,7 @@ func run(ctx context.Context, a *app.App, o Options) error {
 	display := a.Display()
 	defer display.Close()
 	display.Phase(progress.Collect, "")
-	s := &sweeper{app: a, dryRun: o.DryRun}
+	s := &sweeper{app: a, dryRun: o.DryRun, expired: o.Expired}
 	err := s.sweep(ctx)
 	display.Close()
 	if a.JSON() {

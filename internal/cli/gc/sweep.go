@@ -18,6 +18,9 @@ const (
 	callLimit = time.Minute
 	// leaseLimit bounds a look at one machine that stays.
 	leaseLimit = 30 * time.Second
+	// expirySlack is how long after its time another installation's machine is left
+	// alone: its clock may be another.
+	expirySlack = 5 * time.Minute
 )
 
 // A sweeper goes over what this installation asked for and what providers have.
@@ -26,9 +29,10 @@ const (
 // makes one or uses it. That makes every look below safe at any time: a machine
 // that is listed and whose name can be taken is nobody's, however young it is.
 type sweeper struct {
-	app    *app.App
-	dryRun bool
-	items  []Item
+	app     *app.App
+	dryRun  bool
+	expired bool // also other installations' machines whose time is over
+	items   []Item
 }
 
 func (s *sweeper) sweep(ctx context.Context) error {
@@ -138,7 +142,8 @@ func (s *sweeper) remove(ctx context.Context, entry *ledger.Entry, p provider.Pr
 }
 
 // orphans deletes machines of this installation that the ledger does not know:
-// its folder was lost, or somebody removed a record by hand.
+// its folder was lost, or somebody removed a record by hand. Of other installations,
+// if that is wanted, those whose time is over.
 func (s *sweeper) orphans(ctx context.Context, l *ledger.Ledger, name string) error {
 	owner, err := l.Owner()
 	if err != nil || ctx.Err() != nil {
@@ -148,13 +153,22 @@ func (s *sweeper) orphans(ctx context.Context, l *ledger.Ledger, name string) er
 	if err != nil {
 		return app.At(name, err)
 	}
-	machines, err := s.list(ctx, p, owner)
+	whose := owner
+	if s.expired {
+		whose = ""
+	}
+	machines, err := s.list(ctx, p, whose)
 	errs := []error{err}
 	if err != nil {
 		errs[0] = app.At(name, err) // what was listed all the same is still looked at
 	}
 	for _, m := range machines {
-		errs = append(errs, s.orphan(ctx, l, p, name, m))
+		switch {
+		case m.Owner == owner:
+			errs = append(errs, s.orphan(ctx, l, p, name, m, "nobody remembers it"))
+		case !m.Expires.IsZero() && s.app.IO.Now().After(m.Expires.Add(expirySlack)):
+			errs = append(errs, s.orphan(ctx, l, p, name, m, "its time is over"))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -165,12 +179,12 @@ func (s *sweeper) list(ctx context.Context, p provider.Provider, owner machine.O
 	return p.List(ctx, owner)
 }
 
-func (s *sweeper) orphan(ctx context.Context, l *ledger.Ledger, p provider.Provider, on string, m machine.Machine) error {
+func (s *sweeper) orphan(ctx context.Context, l *ledger.Ledger, p provider.Provider, on string, m machine.Machine, why string) error {
 	if _, err := l.Get(m.Name); !fault.Is(err, fault.UnknownMachine) {
 		return nil // known, or the ledger's own trouble, which was told above
 	}
 	if s.dryRun {
-		s.items = append(s.items, Item{Kind: kindMachine, Name: string(m.Name), Provider: on, Why: "nobody remembers it", DryRun: true})
+		s.items = append(s.items, Item{Kind: kindMachine, Name: string(m.Name), Provider: on, Why: why, DryRun: true})
 		return nil
 	}
 	// Taking the name keeps everybody else from making a machine of that name
@@ -182,5 +196,5 @@ func (s *sweeper) orphan(ctx context.Context, l *ledger.Ledger, p provider.Provi
 	if err != nil {
 		return err
 	}
-	return s.remove(ctx, entry, p, "nobody remembers it")
+	return s.remove(ctx, entry, p, why)
 }

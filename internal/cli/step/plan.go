@@ -12,6 +12,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/handoff"
+	"outrigger.dev/outrigger/internal/machine"
 )
 
 const (
@@ -53,17 +54,23 @@ func planOf(o Options) (handoff.Plan, error) {
 	if err != nil {
 		return handoff.Plan{}, fault.New(fault.LocalFile, "step: mounts of this container: %w", err)
 	}
+	id := Name
+	if o.Claim != "" {
+		// What other Pods had in their workspaces is on that machine too, and what they
+		// last agreed on with it is gone with them: so this Pod's are apart.
+		id = string(machine.NewName(Name))
+	}
 	return handoff.Plan{
 		Version: handoff.Version, Container: Name, EnvFrom: true, Tekton: true, Grace: grace,
-		Network: o.Network, Views: views(o.Mounts, all, o.Exclude),
+		Network: o.Network, Views: views(id, o.Mounts, all, o.Exclude),
 	}, nil
 }
 
 // views are the paths, with the mounts below them; what is read-only, and the
 // credentials, only go up.
-func views(paths []string, all []mounted, exclude []string) []handoff.View {
-	both := handoff.View{ID: "step", Exclude: exclude}
-	up := handoff.View{ID: "step-up", Exclude: exclude, Up: true}
+func views(id string, paths []string, all []mounted, exclude []string) []handoff.View {
+	both := handoff.View{ID: id, Exclude: exclude}
+	up := handoff.View{ID: id + "-up", Exclude: exclude, Up: true}
 	seen := map[string]bool{}
 	add := func(p string, readOnly bool) {
 		if seen[p] {
@@ -90,7 +97,7 @@ func views(paths []string, all []mounted, exclude []string) []handoff.View {
 		out = append(out, up)
 	}
 	// The relay makes these be in effect in the machine's home.
-	return append(out, handoff.View{ID: "step-creds", Up: true, Mounts: []handoff.Mount{{Path: creds}}})
+	return append(out, handoff.View{ID: id + "-creds", Up: true, Mounts: []handoff.Mount{{Path: creds}}})
 }
 
 // readMounts reads the kernel's list: of each line the fifth field is the path

@@ -22,7 +22,7 @@ func TestViews(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, v := range views([]string{"/workspace", "/tekton/results", "/workspace/source"}, all, nil) {
+	for _, v := range views("step", []string{"/workspace", "/tekton/results", "/workspace/source"}, all, nil) {
 		for _, m := range v.Mounts {
 			how := "both"
 			if v.Up {

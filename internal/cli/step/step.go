@@ -35,6 +35,7 @@ const Name = "step"
 // flag has a variable.
 type Options struct {
 	Pool        string
+	Claim       string
 	On          string
 	Image       string
 	Mounts      []string
@@ -68,7 +69,9 @@ A variable that holds several things has one in each line.
 
 With --pool it makes a MachineClaim in the namespace of this Pod, which $OUTRIGGER_POD,
 $OUTRIGGER_POD_UID and $OUTRIGGER_NAMESPACE name. It is released when the script has
-ended, and by the controller when the Pod has.`,
+ended, and by the controller when the Pod has. With --claim it uses the machine of a
+claim that "outrigger claim create" has made, and leaves it: what is not in a workspace
+is on the machine for the next step too.`,
 		Example: `  OUTRIGGER_POOL=xcode-16 outrigger step build.sh
   outrigger step --on mini --mount /workspace/source build.sh`,
 		Args: cobra.MinimumNArgs(1),
@@ -83,6 +86,7 @@ ended, and by the controller when the Pod has.`,
 	f := cmd.Flags()
 	f.SetInterspersed(false) // flags behind the script are the script's
 	f.StringVar(&o.Pool, "pool", "", "`name` of the MachinePool to take the machine from")
+	f.StringVar(&o.Claim, "claim", "", "`name` of a MachineClaim whose machine to use, in $OUTRIGGER_NAMESPACE")
 	f.StringVar(&o.On, "on", "", "`name` of the configured provider to take the machine from")
 	f.StringVar(&o.Image, "image", "", "machine `image` other than the pool's or the provider's usual one")
 	f.StringArrayVar(&o.Mounts, "mount", []string{"/workspace", "/tekton/results"}, "absolute `path` of what the script sees, and may change (repeatable)")
@@ -96,7 +100,7 @@ ended, and by the controller when the Pod has.`,
 
 // variables sets the flags that are not given from the environment.
 func variables(cmd *cobra.Command, getenv func(string) string) error {
-	for _, flag := range []string{"pool", "on", "image", "mount", "exclude", "env", "network", "boot-timeout", "expires"} {
+	for _, flag := range []string{"pool", "claim", "on", "image", "mount", "exclude", "env", "network", "boot-timeout", "expires"} {
 		name := "OUTRIGGER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 		value := strings.TrimSpace(getenv(name))
 		if value == "" || cmd.Flags().Changed(flag) {
@@ -144,8 +148,11 @@ func run(ctx context.Context, a *app.App, o Options) (err error) {
 
 	taking, handOver := relay.UntilSignal(ctx, signals)
 	take := fromPool
-	if o.On != "" {
+	switch {
+	case o.On != "":
 		take = fromProvider
+	case o.Claim != "":
+		take = fromClaim
 	}
 	t, err := take(taking, a, o)
 	handOver()
@@ -165,6 +172,8 @@ func run(ctx context.Context, a *app.App, o Options) (err error) {
 	around.Environ = append(slices.Clone(around.Environ), o.Env...)
 	code, err := podrelay.Container{IO: &around, Dir: dir, Start: time.Now()}.Do(ctx, t.task, signals)
 	switch {
+	case o.Claim != "" && fault.Is(err, fault.Busy):
+		return fault.New(fault.Busy, "%w", err).WithRemedy("Let the Tasks that share a claim run one after another: see runAfter in the Pipeline.")
 	case err != nil:
 		return err
 	case code != 0:
@@ -175,9 +184,10 @@ func run(ctx context.Context, a *app.App, o Options) (err error) {
 
 // prepare checks what can be checked before there is a machine.
 func prepare(o Options) ([]byte, handoff.Plan, error) {
-	if (o.Pool == "") == (o.On == "") {
-		return nil, handoff.Plan{}, fault.New(fault.Usage, "step: pool %q and provider %q: want one of them", o.Pool, o.On).
-			WithRemedy("Give --pool NAME ($OUTRIGGER_POOL), or --on PROVIDER ($OUTRIGGER_ON).")
+	given := slices.DeleteFunc([]string{o.Pool, o.Claim, o.On}, func(s string) bool { return s == "" })
+	if len(given) != 1 {
+		return nil, handoff.Plan{}, fault.New(fault.Usage, "step: pool %q, claim %q and provider %q: want one of them", o.Pool, o.Claim, o.On).
+			WithRemedy("Give --pool NAME ($OUTRIGGER_POOL), --claim NAME ($OUTRIGGER_CLAIM), or --on PROVIDER ($OUTRIGGER_ON).")
 	}
 	f, err := os.Open(o.Script)
 	if err != nil {

@@ -158,6 +158,9 @@ func TestAStepTakesAMachineOfAPool(t *testing.T) {
 	w := newWorld(t)
 	w.must(os.WriteFile(filepath.Join(w.root, w.ws, "in"), []byte("hello\n"), 0o644))
 	code, out, errs := output(w.step("cat in; pwd; echo $MINE/$OTHER/$OUTRIGGER_POOL; echo done > out; exit 3", "OUTRIGGER_POOL=boxes", "MINE=1", "OUTRIGGER_ENV=OTHER=a b\nMINE=2"))
+	if strings.Contains(errs, "echo done") {
+		t.Errorf("the script is printed: %s", errs)
+	}
 	if want := "hello\n" + w.ws + "\n2/a b/\n"; code != 3 || out != want {
 		t.Errorf("exit code %d, %q, want 3, %q; stderr %s", code, out, want, errs)
 	}

@@ -81,6 +81,7 @@ func (o *options) add(fs *pflag.FlagSet) {
 	fs.DurationVar(&o.DeployTimeout, "deploy-timeout", 10*time.Minute, "how long a deploy may take that gives no timeout itself")
 	fs.StringVar(&o.role, "role", o.role, "`role` of the token: "+strings.Join(access.Roles, ", ")+" or none")
 	fs.DurationVar(&o.tokenTTL, "token-ttl", 8760*time.Hour, "how long the token is good")
+	fs.DurationVar(&o.Ahead, "ahead", 0, "how far the cluster's clock is ahead of this computer's; negative: behind")
 	fs.StringArrayVar(&o.faults, "fault", nil, "`JSON` of something that goes wrong from the start")
 	fs.Uint64Var(&o.Seed, "seed", 1, "`number` that decides what happens by chance")
 }
@@ -185,7 +186,7 @@ type shown struct {
 }
 
 func show(a *app.App, s *devorka.Server, o *options, token string, files devorka.ClientFiles) error {
-	v := shown{s.Endpoint(), s.KubeEndpoint(), token, o.role, a.IO.Now().Add(o.tokenTTL).UTC().Truncate(time.Second), files}
+	v := shown{s.Endpoint(), s.KubeEndpoint(), token, o.role, a.IO.Now().Add(o.Ahead + o.tokenTTL).UTC().Truncate(time.Second), files}
 	if a.JSON() {
 		return table.Value(a.IO.Out, v)
 	}
