@@ -45,6 +45,7 @@ const (
 	Run     Stage = "run"
 	Clean   Stage = "clean"
 	Save    Stage = "save"
+	Release Stage = "release"
 )
 
 func (o Options) stage(s Stage) {
