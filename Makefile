@@ -62,7 +62,7 @@ try: build ## build a real C project on a machine and bring the result back (ON=
 # The real parts that tests run against. Without them a test is skipped, and in CI that is a failure.
 TEST_PACKAGES := gcc libc6-dev make git procps openssh-client openssh-server sudo openssl rsync \
 	busybox-static zsh ksh tcsh fish \
-	qemu-system-x86 qemu-utils mmdebstrap fakeroot uidmap e2fsprogs dosfstools \
+	qemu-system-x86 qemu-utils mmdebstrap fakeroot uidmap e2fsprogs dosfstools dropbear-bin cpio \
 	binutils-mingw-w64-x86-64 wine64 \
 	iproute2 microsocks tinyproxy dante-server wireguard-go wireguard-tools curl
 
