@@ -70,6 +70,7 @@ func collisions(same map[string][]string) []Problem {
 		if len(paths) < 2 || len(same[parent(key)]) > 1 {
 			continue // where folders collide, naming the folders says enough
 		}
+		slices.Sort(paths)
 		problems = append(problems, Problem{paths, "would be one and the same name there"})
 	}
 	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.Paths[0], b.Paths[0]) })

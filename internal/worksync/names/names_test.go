@@ -24,7 +24,8 @@ func TestCheck(t *testing.T) {
 	}{
 		{"Linux holds everything", names.Ways{}, []string{"a", "A", "\xff", "aux", "a:b"}, ""},
 		{"upper and lower case", mac, []string{"Makefile", "makefile", "x"}, `"Makefile", "makefile": would be one and the same name there`},
-		{"an accent written in two ways", mac, []string{"caf\u00e9", "cafe\u0301"}, "\"caf\u00e9\", \"cafe\u0301\": would be one and the same name there"},
+		{"whatever their order", mac, []string{"readme", "x", "README"}, `"README", "readme": would be one and the same name there`},
+		{"an accent written in two ways", mac, []string{"caf\u00e9", "cafe\u0301"}, "\"cafe\u0301\", \"caf\u00e9\": would be one and the same name there"},
 		{"both at once", mac, []string{"CAFE\u0301", "caf\u00e9"}, "\"CAFE\u0301\", \"caf\u00e9\": would be one and the same name there"},
 		{"colliding folders are named, their contents are not", mac, []string{"D", "D/x", "d", "d/x"}, `"D", "d": would be one and the same name there`},
 		{"equal names in different folders", mac, []string{"a", "a/x", "b", "b/X"}, ""},
