@@ -27,6 +27,7 @@ const (
 	SyncBack Phase = "sync-back" // files from the machine to here
 	Release  Phase = "release"   // the machine is given back
 	Build    Phase = "build"     // an image is made
+	Clean    Phase = "clean"     // what an image's build needed is removed
 	Save     Phase = "save"      // a machine becomes an image
 	Copy     Phase = "copy"      // vm cp
 	Collect  Phase = "collect"   // gc

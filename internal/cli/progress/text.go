@@ -16,6 +16,7 @@ var headings = map[Phase]string{
 	SyncBack: "sync back",
 	Release:  "release machine",
 	Build:    "build image",
+	Clean:    "clean",
 	Save:     "save image",
 	Copy:     "copy",
 	Collect:  "collect",

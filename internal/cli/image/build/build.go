@@ -20,6 +20,9 @@ type Options struct {
 	On       string
 	Name     string
 	Packages []string
+	Script   ScriptOptions
+
+	changed func(flag string) bool
 }
 
 // New returns the command.
@@ -27,11 +30,25 @@ func New(a *app.App) *cobra.Command {
 	var o Options
 	cmd := &cobra.Command{
 		Use:   "build [NAME]",
-		Short: "Make a base image",
+		Short: "Make an image",
 		Long: `Make a base image from what the provider can get, under the name that its
-machines are made from unless they say otherwise, or under NAME.`,
+machines are made from unless they say otherwise, or under NAME.
+
+With --script, make an image from another one: a machine of --base, the files, the
+script run on it, its disk saved. The image's name is NAME and a digest of all that,
+and is printed; if there is one of that name nothing is done. Below --on qemu and
+--on orka alike.
+
+The script runs as the machine's user in its home folder, by the interpreter of its
+first line, else by bash, or PowerShell on Windows. In sh, bash and zsh a command that
+fails ends it (set -e), and the error says which line it was; the exit code is the
+script's. --file SRC:DST puts a file or a folder there before; DST begins with / or
+~/, and with / at its end means the folder that receives it.`,
 		Example: `  outrigger image build --on qemu
-  outrigger image build --on qemu --package clang --package cmake clang`,
+  outrigger image build --on qemu --package clang --package cmake clang
+  outrigger image build --on orka --script setup.sh --file Brewfile:~/Brewfile xcode
+  outrigger image build --script setup.sh --keep-on-failure=1h tools
+  outrigger run --image "$(outrigger image build -q --script setup.sh tools)" -- make`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return app.Args("NAME")(cmd, args)
@@ -42,11 +59,19 @@ machines are made from unless they say otherwise, or under NAME.`,
 			if len(args) > 0 {
 				o.Name = args[0]
 			}
+			if err := o.check(); err != nil {
+				return err
+			}
+			if o.Script.File != "" {
+				return fromScript(ctx, a, o)
+			}
 			return run(ctx, a, o)
 		}),
 	}
 	cmd.Flags().StringVar(&o.On, "on", "", "`provider` to build for (default: the one that can)")
 	cmd.Flags().StringArrayVar(&o.Packages, "package", nil, "further `package` to install, may be repeated")
+	o.Script.add(cmd.Flags())
+	o.changed = cmd.Flags().Changed
 	app.ProviderIsOn(cmd)
 	a.CompleteFlag(cmd, "on", a.CompleteProviders)
 	return cmd
