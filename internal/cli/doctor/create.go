@@ -23,7 +23,8 @@ type made struct {
 }
 
 // create makes a machine and waits until it answers, and puts into the sheet how that went.
-func create(ctx context.Context, a *app.App, o Options, p look.Patient, out *sheet) (made, error) {
+func (v *visit) create(ctx context.Context) (made, error) {
+	a, o, p, out := v.app, v.o, v.patient, v.out
 	cfg, err := a.Config()
 	if err != nil {
 		return made{}, err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"outrigger.dev/outrigger/internal/cli/app"
+	"outrigger.dev/outrigger/internal/cli/kube"
 	"outrigger.dev/outrigger/internal/doctor"
 	"outrigger.dev/outrigger/internal/doctor/look"
 	"outrigger.dev/outrigger/internal/fault"
@@ -16,10 +17,17 @@ import (
 
 // Options are the command's flags.
 type Options struct {
-	On      string
-	Machine string
-	Create  bool
-	Image   string
+	On           string
+	Pool         string
+	Machine      string
+	Create       bool
+	Image        string
+	InCluster    bool
+	Namespace    string
+	PodNamespace string
+	PodImage     string
+	Order        string // a file that says what to look at: in the Pod that another doctor has made
+	Cluster      kube.Flags
 }
 
 // New returns the command.
@@ -34,69 +42,143 @@ and whether hosts have it, the room that is left; then the SSH port, the host ke
 login, sudo, the kind of session, the disk and the clock. What fails is told with its
 likely cause and its cure; what needs it is not tried.
 
-Nothing is changed and nothing is asked. A machine that is there is looked at; --create
-makes one and deletes it afterwards.
+--pool takes provider, token and login from a MachinePool and its Secrets. --in-cluster
+has a Pod look too, and shows beside each other what is found here and there: the Pod
+is made for that and always deleted.
+
+Nothing else is changed and nothing is asked. A machine that is there is looked at;
+--create makes one and deletes it afterwards.
 
 The exit code is 125 if a check has failed. With --output json each check is an object
 on a line of its own, as it comes.`,
 		Example: `  outrigger doctor
-  outrigger doctor --on orka --create`,
+  outrigger doctor --on orka --create
+  outrigger doctor --pool xcode-16 --in-cluster`,
 		Args: app.Args(),
 		RunE: app.Run(func(ctx context.Context, _ []string) error { return run(ctx, a, o) }),
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.On, "on", "", "`provider` to look at (default: the configuration's)")
+	f.StringVar(&o.Pool, "pool", "", "`name` of a MachinePool to look at instead")
 	f.StringVar(&o.Machine, "machine", "", "`name` of the machine to look at (default: one that is there)")
 	f.BoolVar(&o.Create, "create", false, "make a machine to look at, and delete it afterwards")
 	f.StringVar(&o.Image, "image", "", "`image` to look for, and to make a machine of (default: the provider's)")
+	f.BoolVar(&o.InCluster, "in-cluster", false, "look from inside a Pod too")
+	f.StringVar(&o.Namespace, "namespace", "outrigger-system", "the controller's `namespace`, with the Secrets of pools")
+	f.StringVar(&o.PodNamespace, "pod-namespace", "", "`namespace` of the Pod, which gets no secrets if it is another (default: the controller's)")
+	f.StringVar(&o.PodImage, "pod-image", "", "`image` of the Pod (default: cli, beside the controller's image)")
+	f.StringVar(&o.Order, "order", "", "`file` that says what to look at")
+	_ = f.MarkHidden("order") // it exists: it was added above
+	o.Cluster.Add(f)
 	app.ProviderIsOn(cmd)
 	a.CompleteFlag(cmd, "on", a.CompleteProviders)
 	a.CompleteFlag(cmd, "machine", a.CompleteMachines)
 	return cmd
 }
 
-func run(ctx context.Context, a *app.App, o Options) error {
-	if o.Machine != "" && o.Create {
+// check says what does not go together.
+func (o Options) check() error {
+	switch {
+	case o.Machine != "" && o.Create:
 		return fault.New(fault.Usage, "doctor: --machine and --create: want one of them")
+	case o.Pool != "" && o.On != "":
+		return fault.New(fault.Usage, "doctor: --pool and --on: want one of them")
+	case o.Pool != "" && o.Create:
+		return fault.New(fault.Usage, "doctor: --create: the machines of a pool are made by its controller").
+			WithRemedy("A pool whose warm is 0 has a machine while something claims one. Without, what is about machines is skipped.")
+	case o.PodNamespace != "" && !o.InCluster, o.PodImage != "" && !o.InCluster:
+		return fault.New(fault.Usage, "doctor: --pod-namespace and --pod-image belong to --in-cluster, which is missing")
 	}
-	p, err := configured(ctx, a, o)
+	return nil
+}
+
+func run(ctx context.Context, a *app.App, o Options) error {
+	if o.Order != "" {
+		return carry(ctx, a, o.Order)
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	v := visit{app: a, o: o}
+	var err error
+	if o.Pool != "" || o.InCluster {
+		if v.kube, err = o.Cluster.Open(); err != nil {
+			return err
+		}
+	}
+	if o.Pool != "" {
+		err = v.ofPool(ctx)
+	} else {
+		err = v.ofProvider(ctx)
+	}
 	if err != nil {
 		return err
 	}
-	out := newSheet(a, p)
-	examine(ctx, a, o, p, out)
+	if k := v.patient.Kind; o.InCluster && o.Pool == "" && (k == doctor.Local || k == doctor.QEMU) {
+		return fault.New(fault.Usage, "doctor: --in-cluster: machines of provider %s are on this computer, which Pods are not meant to reach", v.patient.Name)
+	}
+	v.out = newSheet(a, v.patient)
+	v.examine(ctx)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return out.end()
+	return v.out.end()
 }
 
-// examine looks at the place, then at what machines there are.
-func examine(ctx context.Context, a *app.App, o Options, p look.Patient, out *sheet) {
-	place := p.Place(ctx, out.add)
+// A visit is one call of the command.
+type visit struct {
+	app  *app.App
+	o    Options
+	kube *kube.Client // nil: no cluster is asked
+	out  *sheet
+
+	patient look.Patient
+	// choose returns the machines to look at, or says why there is none.
+	choose func(context.Context) ([]look.Subject, string)
+	// notHere says why nothing is to be seen from here: "" if it is.
+	notHere string
+}
+
+// examine looks at the place, then at what machines there are; from here, then from a Pod.
+func (v *visit) examine(ctx context.Context) {
+	if v.o.InCluster {
+		v.out.beside(v.o.podNamespace())
+	}
+	var place []doctor.Result
+	if v.notHere != "" {
+		v.patient.Nothing(v.notHere, v.out.add)
+	} else {
+		place = v.patient.Place(ctx, v.out.add)
+	}
 	var subjects []look.Subject
 	var why string
 	switch first := firstFailed(place); {
 	case ctx.Err() != nil:
 		return
-	case first != "":
+	case first != "" && v.o.Pool == "": // a pool's machines are known to the cluster
 		why = "not tried: " + first + " has failed"
-	case o.Create:
-		made, err := create(ctx, a, o, p, out)
+	case v.o.Create:
+		m, err := v.create(ctx)
 		if err != nil {
 			why = "not tried: create has failed"
 			break
 		}
-		defer made.giveBack(ctx, out)
-		subjects = []look.Subject{made.subject}
+		defer m.giveBack(ctx, v.out)
+		subjects = []look.Subject{m.subject}
 	default:
-		subjects, why = choose(ctx, a, o, p)
+		subjects, why = v.choose(ctx)
 	}
 	for _, s := range subjects {
-		p.Machine(ctx, s, out.add)
+		if v.notHere != "" {
+			s.Left = v.notHere
+		}
+		v.patient.Machine(ctx, s, v.out.add)
 	}
 	if len(subjects) == 0 && ctx.Err() == nil {
-		p.NoMachine(why, out.add)
+		v.patient.NoMachine(why, v.out.add)
+	}
+	if v.o.InCluster && ctx.Err() == nil {
+		v.inCluster(ctx, subjects, why)
 	}
 }
 
@@ -108,4 +190,12 @@ func firstFailed(all []doctor.Result) string {
 		}
 	}
 	return ""
+}
+
+// podNamespace is where the Pod is made.
+func (o Options) podNamespace() string {
+	if o.PodNamespace != "" {
+		return o.PodNamespace
+	}
+	return o.Namespace
 }

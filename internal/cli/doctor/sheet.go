@@ -45,11 +45,17 @@ type sheet struct {
 	title  string
 	last   string // the subject of the line before
 	sum    Sum
-	err    error // the first that writing gave
+	err    error  // the first that writing gave
+	from   string // here or pod
+
+	// Beside each other, if a Pod looks too.
+	namespace string          // of the Pod; "": none looks
+	here, pod []doctor.Result // what was found
+	shown     int             // so many of here are written
 }
 
 func newSheet(a *app.App, p look.Patient) *sheet {
-	s := &sheet{w: a.IO.Out, json: a.JSON(), colour: a.IO.Colour(a.IO.Out), title: fmt.Sprintf("provider %s (%s)", p.Name, p.Kind)}
+	s := &sheet{w: a.IO.Out, from: "here", json: a.JSON(), colour: a.IO.Colour(a.IO.Out), title: fmt.Sprintf("provider %s (%s)", p.Name, p.Kind)}
 	if p.Pool {
 		s.title = fmt.Sprintf("pool %s (%s)", p.Name, p.Kind)
 	}
@@ -59,9 +65,13 @@ func newSheet(a *app.App, p look.Patient) *sheet {
 // add writes a result.
 func (s *sheet) add(r doctor.Result) {
 	s.count(r)
+	s.here = append(s.here, r)
 	if s.json {
-		s.line(Line{Event: "check", From: "here", Result: &r})
+		s.line(Line{Event: "check", From: s.from, Result: &r})
 		return
+	}
+	if s.namespace != "" {
+		return // until it is known what a Pod finds
 	}
 	s.heading(r.Subject)
 	s.printf("%s  %-*s  %s\n", s.state(r.State), checkWidth, r.Check, visible(r.Found))

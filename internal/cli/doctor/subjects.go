@@ -13,42 +13,45 @@ import (
 	"outrigger.dev/outrigger/internal/provider/sshhost"
 )
 
-// configured is a provider of the configuration.
-func configured(ctx context.Context, a *app.App, o Options) (look.Patient, error) {
+// ofProvider takes a provider of the configuration.
+func (v *visit) ofProvider(ctx context.Context) error {
+	a, on := v.app, v.o.On
 	cfg, err := a.Config()
 	if err != nil {
-		return look.Patient{}, err
+		return err
 	}
-	if o.On == "" && o.Machine != "" {
-		if m, _, err := a.Machine(ctx, o.Machine); err == nil {
-			o.On = m.Provider
+	if on == "" && v.o.Machine != "" {
+		if m, _, err := a.Machine(ctx, v.o.Machine); err == nil {
+			on = m.Provider
 		} // else it is a host of the default provider, or nobody's, which is told below
 	}
-	name, opened, err := a.Provider(ctx, o.On)
+	name, opened, err := a.Provider(ctx, on)
 	if err != nil {
-		return look.Patient{}, err
+		return err
 	}
 	secrets := config.Secrets{Getenv: a.IO.Getenv, Environ: a.IO.Environ, Warn: a.Warn}
 	resolved, err := cfg.Resolve(ctx, name, secrets)
 	if err != nil {
-		return look.Patient{}, err
+		return err
 	}
 	steps, err := cfg.Via(ctx, name, secrets)
 	if err != nil {
-		return look.Patient{}, err
+		return err
 	}
 	dirs, err := a.Dirs()
 	if err != nil {
-		return look.Patient{}, err
+		return err
 	}
 	_, entry, err := cfg.Provider(name)
 	if err != nil {
-		return look.Patient{}, err
+		return err
 	}
-	return look.Patient{
+	v.patient = look.Patient{
 		Name: name, Kind: doctor.Kind(entry.Type()), Config: resolved, Provider: opened, State: dirs.State,
-		Via: steps, Tunnels: a.Tunnels(), Image: o.Image, Log: a.Log(), Now: a.IO.Now,
-	}, nil
+		Via: steps, Tunnels: a.Tunnels(), Image: v.o.Image, Log: a.Log(), Now: a.IO.Now,
+	}
+	v.choose = func(ctx context.Context) ([]look.Subject, string) { return choose(ctx, a, v.o, v.patient) }
+	return nil
 }
 
 // choose returns the machines to look at: hosts that exist already, the machine that was named, or

@@ -47,6 +47,7 @@ type Subject struct {
 	Session  string // that the agent runs in, if it is known
 	Slots    int    // of a host; 0: it has none
 	KeptBack string // why nobody can log in from here; "": somebody can
+	Left     string // why it is not looked at from here; "": it is
 }
 
 // How long one look may take.
@@ -81,10 +82,7 @@ func examine(ctx context.Context, table []doctor.Check, f *doctor.Facts, looks m
 
 // Place looks at where the provider's machines come from.
 func (p Patient) Place(ctx context.Context, report func(doctor.Result)) []doctor.Result {
-	f := p.facts("provider " + p.Name)
-	if p.Pool {
-		f.Subject = "pool " + p.Name
-	}
+	f := p.placeFacts()
 	looks := map[string]look{}
 	switch c := p.Config.(type) {
 	case orka.Config:
@@ -97,8 +95,18 @@ func (p Patient) Place(ctx context.Context, report func(doctor.Result)) []doctor
 	return examine(ctx, doctor.Place, &f, looks, report)
 }
 
+func (p Patient) placeFacts() doctor.Facts {
+	if p.Pool {
+		return p.facts("pool " + p.Name)
+	}
+	return p.facts("provider " + p.Name)
+}
+
 // Machine looks at one machine.
 func (p Patient) Machine(ctx context.Context, s Subject, report func(doctor.Result)) []doctor.Result {
+	if s.Left != "" {
+		return p.none(s.Title, s.Left, report)
+	}
 	f := p.facts(s.Title)
 	f.Target = doctor.Target{Scheme: "ssh", Host: s.Endpoint.Host, Port: port(s.Endpoint), Via: via.Describe(s.Endpoint.Via)}
 	for i, j := range s.Endpoint.Jumps {
@@ -136,8 +144,22 @@ func (p Patient) dialThrough(steps []machine.Via) (via.DialFunc, error) {
 }
 
 // NoMachine tells of each check of a machine that there is none to look at.
-func (p Patient) NoMachine(why string, report func(doctor.Result)) {
+func (p Patient) NoMachine(why string, report func(doctor.Result)) { p.none("machine", why, report) }
+
+func (p Patient) none(subject, why string, report func(doctor.Result)) []doctor.Result {
+	var all []doctor.Result
 	for _, c := range doctor.For(doctor.Machine, p.Kind) {
-		report(doctor.Result{Subject: "machine", Check: c.Name, State: doctor.Skipped, Reason: doctor.NoMachine, Found: why})
+		r := doctor.Result{Subject: subject, Check: c.Name, State: doctor.Skipped, Reason: doctor.NoMachine, Found: why}
+		all = append(all, r)
+		report(r)
+	}
+	return all
+}
+
+// Nothing tells of each check of the place that it is not looked at from here.
+func (p Patient) Nothing(why string, report func(doctor.Result)) {
+	f := p.placeFacts()
+	for _, c := range doctor.For(doctor.Place, p.Kind) {
+		report(doctor.Result{Subject: f.Subject, Check: c.Name, State: doctor.Skipped, Reason: doctor.NotHere, Found: why})
 	}
 }
