@@ -30,6 +30,7 @@ type planner struct {
 	total    int // machines that exist or may exist: all that count against Max
 	creating int
 	deleting int
+	leaving  int                // machines that are released, and then deleted
 	incoming int                // machines for anybody that will be idle soon
 	fresh    int                // of those, how many of the pool's image
 	unmade   int                // of those, how many the provider has not made yet
@@ -48,11 +49,13 @@ func newPlanner(s Snapshot) *planner {
 	p := &planner{Snapshot: s, madeFor: map[string]Machine{}, starting: map[int]bool{}, stuck: map[int]bool{}, blind: map[int]bool{}}
 	for _, m := range s.Machines {
 		p.total++
-		switch m.Phase {
-		case Creating:
+		switch {
+		case m.Phase == Creating:
 			p.creating++
-		case Deleting:
+		case m.Phase == Deleting:
 			p.deleting++
+		case m.Phase == Releasing && !m.Returns:
+			p.leaving++
 		}
 		switch {
 		case m.For != "" && m.Phase <= Idle:
@@ -230,7 +233,7 @@ func (p *planner) retire() {
 		p.drop(m, WhyExcess)
 	}
 	spare := max(0, len(old)-max(0, p.Pool.Warm-len(current)))
-	if spare == 0 && len(old) > 0 && p.deleting == 0 && !p.standIn() && p.room() <= len(p.Create) && p.allowance() > len(p.Create) {
+	if spare == 0 && len(old) > 0 && p.deleting+p.leaving == 0 && !p.standIn() && p.room() <= len(p.Create) && p.allowance() > len(p.Create) {
 		spare = 1 // a full pool has no room for a stand-in: one at a time
 	}
 	for _, m := range old[:spare] {

@@ -39,6 +39,7 @@ func TestPlan(t *testing.T) {
 		{"aged: replaced without a gap", "pool warm=1 maxage=2h\nm1 idle age=3h", "create"},
 		{"aged: a stand-in is there", "pool warm=1 maxage=2h\nm1 idle age=3h\nm2 idle", "delete m1 Outdated"},
 		{"aged: a full pool goes one by one", "pool warm=2 max=2 maxage=2h\nm1 idle age=3h\nm2 idle age=4h", "delete m2 Outdated"},
+		{"aged: in a full pool room is about to come", "pool warm=2 max=3 maxage=2h\nm1 idle age=3h\nm2 idle age=4h\nm3 releasing", ""},
 		{"used up", "pool warm=1 maxuses=3\nm1 idle uses=3\nm2 idle uses=2", "delete m1 Outdated"},
 		{"a new image: gradually", "pool warm=2 image=new\nm1 idle image=old\nm2 idle image=old", "create new\ncreate new"},
 		{"a new image: one is there", "pool warm=2 image=new\nm1 idle image=old\nm2 idle image=old age=2h\nm3 idle image=new\nm4 booting image=new", "delete m2 Outdated"},

@@ -106,6 +106,9 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		Watches(&v1alpha1.MachineClaim{}, r.wakes(func(o client.Object, i *v1alpha1.MachineImage) bool {
 			return o.GetNamespace() == r.Namespace && o.GetName() == claimName(i.Name)
 		})).
+		Watches(&v1alpha1.Machine{}, r.wakes(func(o client.Object, i *v1alpha1.MachineImage) bool {
+			return i.Status.Build != nil && i.Status.Build.Machine == o.GetName()
+		})).
 		Watches(&v1alpha1.MachinePool{}, r.wakes(func(o client.Object, i *v1alpha1.MachineImage) bool {
 			from := o.(*v1alpha1.MachinePool).Spec.ImageFrom
 			return o.GetName() == i.Spec.Pool || !i.DeletionTimestamp.IsZero() && from != nil && from.Name == i.Name

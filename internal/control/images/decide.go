@@ -18,6 +18,8 @@ type Snapshot struct {
 	Changed bool
 	Build   v1alpha1.ImageBuild // the last one, as the status has it
 	Claim   Claim
+	// Held tells that the machine on which it was built last is not given back yet.
+	Held bool
 }
 
 // Stored says how an image stands at the provider.
@@ -85,8 +87,11 @@ func Decide(s Snapshot) Step {
 		return Step{Do: Wait, Reason: v1alpha1.ReasonImageSaving, Message: "the provider is saving image " + s.Wanted, Again: s.Now.Add(savingPause)}
 	case s.Pinned && s.Stored != There:
 		return Step{Do: Wait, Reason: v1alpha1.ReasonImageUnknown, Message: "spec.use: the provider has no image " + s.Wanted}
-	case s.Stored == There && s.Current == s.Wanted && claimed && !s.Claim.Leaving:
+	case s.Stored == There && claimed && !s.Claim.Leaving:
 		return Step{Do: Drop, Reason: whyOver}
+	case s.Stored == There && s.Current != s.Wanted && (claimed || s.Held):
+		// A pool that is full with it would let another machine go, to have room for one of the new image.
+		return Step{Do: Wait}
 	case s.Stored == There:
 		return Step{Do: Settle}
 	case s.Stored == Broken:

@@ -22,6 +22,7 @@ import (
 type look struct {
 	image *v1alpha1.MachineImage // nil: gone
 	claim *v1alpha1.MachineClaim // nil: there is none
+	held  bool                   // the build's machine is not given back yet
 
 	pool   *v1alpha1.MachinePool // nil: there is none
 	place  pools.Place
@@ -70,7 +71,14 @@ func (r *reconciler) lookAtClaim(ctx context.Context, l *look) error {
 	if apierrors.IsNotFound(err) {
 		l.claim, err = nil, nil
 	}
-	return err
+	b := l.image.Status.Build
+	if err != nil || b == nil || b.Machine == "" {
+		return err
+	}
+	var m v1alpha1.Machine
+	err = r.live.Get(ctx, client.ObjectKey{Name: b.Machine}, &m)
+	l.held = err == nil && (m.Status.Phase == v1alpha1.MachineIdle || m.Status.Phase == v1alpha1.MachineLeased)
+	return client.IgnoreNotFound(err)
 }
 
 // lookAtPool opens the pool's provider and asks which images it has.
@@ -158,7 +166,7 @@ func (l *look) snapshot(now time.Time) Snapshot {
 	i := l.image
 	s := Snapshot{
 		Now: now, Wanted: l.wanted, Pinned: i.Spec.Use != "", Current: i.Status.Image,
-		Changed: i.Generation != i.Status.ObservedGeneration, Claim: l.claimed(),
+		Changed: i.Generation != i.Status.ObservedGeneration, Claim: l.claimed(), Held: l.held,
 	}
 	if i.Status.Build != nil {
 		s.Build = *i.Status.Build

@@ -147,7 +147,7 @@ func (r *reconciler) drop(ctx context.Context, l *look, s Step) error {
 	if s.Reason != whyOver {
 		r.event(l.image, warning, s.Reason, s.Message)
 	}
-	if b := l.image.Status.Build; b == nil || b.Machine == "" {
+	if b := l.image.Status.Build; b == nil || b.KeptUntil == nil {
 		return nil
 	}
 	_, err := r.setStatus(ctx, l, func(st *v1alpha1.MachineImageStatus) { st.Build.Machine, st.Build.KeptUntil = "", nil })
@@ -162,6 +162,9 @@ func (r *reconciler) settle(ctx context.Context, l *look) (next, error) {
 		reason, message := v1alpha1.ReasonImageExists, "image "+l.wanted+" existed already"
 		if b := st.Build; b != nil && b.Image == l.wanted && b.Phase == v1alpha1.BuildSaving { // an answer that was lost
 			done(b)
+		}
+		if st.Build != nil {
+			st.Build.Machine = ""
 		}
 		if b := st.Build; b != nil && b.Image == l.wanted && b.Phase == v1alpha1.BuildDone {
 			reason, message = v1alpha1.ReasonImageBuilt, "image "+l.wanted+" was built"
@@ -217,7 +220,7 @@ func front(all []v1alpha1.BuiltImage, first v1alpha1.BuiltImage) []v1alpha1.Buil
 // done ends a build well.
 func done(b *v1alpha1.ImageBuild) {
 	now := metav1.Now()
-	b.Phase, b.EndedAt, b.Machine, b.Failures, b.FailedLine, b.RetryAt, b.KeptUntil = v1alpha1.BuildDone, &now, "", 0, 0, nil, nil
+	b.Phase, b.EndedAt, b.Failures, b.FailedLine, b.RetryAt, b.KeptUntil = v1alpha1.BuildDone, &now, 0, 0, nil, nil
 }
 
 // setStatus writes the image's status, if the image is as we saw it and the status changes; and tells whether it did.

@@ -55,6 +55,8 @@ func notable(c *v1alpha1.MachineClaim, w pool.Waiting, told time.Duration) (chan
 	switch {
 	case c.Status.Phase == "" || reason:
 		return true, true
+	case w.Reason == pool.ReasonNoImage && messageOf(c) != messageOf(next): // how the build stands is all that there is to say
+		return true, true
 	case was == is && c.Status.ExpectedWait == next.Status.ExpectedWait:
 		return false, false
 	case was != is && (is <= exactly || 4*max(was-is, is-was) > was):
@@ -66,6 +68,13 @@ func notable(c *v1alpha1.MachineClaim, w pool.Waiting, told time.Duration) (chan
 func reasonOf(c *v1alpha1.MachineClaim) string {
 	if x := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ClaimConditionBound); x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func messageOf(c *v1alpha1.MachineClaim) string {
+	if x := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ClaimConditionBound); x != nil {
+		return x.Message
 	}
 	return ""
 }
