@@ -15,7 +15,7 @@ func TestNetwork(t *testing.T) {
 	t.Parallel()
 	p := begin(t, nil)
 	const serve = `$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:8080", Listen => 5, ReuseAddr => 1) or die "$@"; $SIG{TERM} = sub { exit 0 };
-        while ($c = $s->accept) { print $c "HTTP/1.0 200 OK\r\n\r\nfrom the machine\n"; close $c }`
+        while ($c = $s->accept) { while (<$c>) { last if /^\s*$/ } print $c "HTTP/1.0 200 OK\r\n\r\nfrom the machine\n"; close $c }`
 	p.create(`
 apiVersion: v1
 kind: Service
