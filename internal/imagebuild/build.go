@@ -116,7 +116,7 @@ func Identify(ctx context.Context, store provider.ImageStore, r Recipe) (Recipe,
 	}
 	for _, i := range images {
 		if i.Name == r.Base {
-			r.BaseID = i.Created.UTC().Format(time.RFC3339Nano)
+			r.BaseID = BaseID(i)
 			return r, nil
 		}
 	}
@@ -125,6 +125,9 @@ func Identify(ctx context.Context, store provider.ImageStore, r Recipe) (Recipe,
 	}
 	return r, nil
 }
+
+// BaseID tells an image from others that had its name before or will have it.
+func BaseID(i provider.Image) string { return i.Created.UTC().Format(time.RFC3339Nano) }
 
 // there looks for the image.
 func (b *build) there(ctx context.Context) (provider.Image, bool, error) {
