@@ -205,7 +205,7 @@ spec:
 	if err != nil || len(claims) != 1 {
 		t.Fatalf("%d claims, %v; want that of the run that goes on", len(claims), err)
 	}
-	machine, _, _ := unstructured.NestedString(claims[0].Object, "status", "machine") //nolint:errcheck // then it is empty
+	machine, _, _ := unstructured.NestedString(claims[0].Object, "status", "machine") // then it is empty
 	_, said := p.log("quick-machine-pod", "step-claim")
 	if machine == "" || !strings.Contains(said, "has machine ") || strings.Contains(said, machine) {
 		t.Errorf("the long run has machine %q; the quick one said %q", machine, said)
@@ -221,7 +221,7 @@ spec:
 		if err != nil {
 			return "", err
 		}
-		if phase, _, _ := unstructured.NestedString(claim.Object, "status", "phase"); phase != "Released" { //nolint:errcheck // then it is empty
+		if phase, _, _ := unstructured.NestedString(claim.Object, "status", "phase"); phase != "Released" { // then it is empty
 			return "the claim is " + phase, nil
 		}
 		return "", nil

@@ -41,7 +41,7 @@ func describeRun(s *seat) Pod {
 	if s.run == nil {
 		return p
 	}
-	text, _, _ := unstructured.NestedString(s.run.Object, "status", "completionTime") //nolint:errcheck // what is no text is no time either
+	text, _, _ := unstructured.NestedString(s.run.Object, "status", "completionTime") // what is no text is no time either
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
 		return p
@@ -55,7 +55,7 @@ func describeRun(s *seat) Pod {
 
 // succeeded is the run's condition of that name, as it is written.
 func succeeded(run *unstructured.Unstructured) map[string]any {
-	list, _, _ := unstructured.NestedSlice(run.Object, "status", "conditions") //nolint:errcheck // then it says nothing
+	list, _, _ := unstructured.NestedSlice(run.Object, "status", "conditions") // then it says nothing
 	for _, c := range list {
 		if m, ok := c.(map[string]any); ok && m["type"] == "Succeeded" {
 			return m

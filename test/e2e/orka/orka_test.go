@@ -337,7 +337,7 @@ func (p *place) succeeds(kind, name string) map[string]string {
 	if c := user.Succeeded(*run); c.Status != metav1.ConditionTrue {
 		p.t.Fatalf("%s %s: %s: %s\n%s", kind, name, c.Reason, c.Message, p.logs())
 	}
-	list, _, _ := unstructured.NestedSlice(run.Object, "status", "results") //nolint:errcheck // then it has none
+	list, _, _ := unstructured.NestedSlice(run.Object, "status", "results") // then it has none
 	found := map[string]string{}
 	for _, r := range list {
 		if m, ok := r.(map[string]any); ok {
