@@ -103,6 +103,10 @@ func (b *build) check(ctx context.Context) error {
 	}
 	r, err := Identify(ctx, b.store, b.spec.Recipe)
 	b.spec.Recipe, b.name = r, r.Name(b.spec.Prefix)
+	var unknown *fault.Error
+	if _, builds := provider.As[provider.ImageBuilder](b.p); builds && errors.As(err, &unknown) && unknown.Kind == fault.UnknownImage {
+		return unknown.WithRemedy("A base image of Debian is made by: outrigger image build --on %s", b.spec.Provider)
+	}
 	return err
 }
 

@@ -9,7 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -238,5 +241,62 @@ func TestFilesWhereTheUserMayNotWriteAreNamed(t *testing.T) {
 	})
 	if !fault.Is(err, fault.RemoteFile) || !strings.Contains(err.Error(), "/usr/bin/tool") {
 		t.Errorf("got %v, want a fault of kind RemoteFile that names the file", err)
+	}
+}
+
+// waiting writes what it is given, and closes seen once there is a line.
+type waiting struct {
+	bytes.Buffer
+	seen chan struct{}
+	once sync.Once
+}
+
+func (w *waiting) Write(b []byte) (int, error) {
+	n, err := w.Buffer.Write(b)
+	if bytes.Contains(w.Bytes(), []byte("waiting\n")) {
+		w.once.Do(func() { close(w.seen) })
+	}
+	return n, err
+}
+
+func TestALostConnectionDoesNotEndTheScript(t *testing.T) {
+	s := start(t)
+	var lost, back atomic.Int32
+	s.options.Lost = func(error) { lost.Add(1) }
+	s.options.Back = func() { back.Add(1) }
+	out := &waiting{seen: make(chan struct{})}
+	done := make(chan error, 1)
+	go func() {
+		done <- imagebuild.Provision(t.Context(), s.Endpoint(), s.options, imagebuild.Recipe{
+			Script: []byte("echo waiting\nmkfifo ~/go\ntouch ~/ready\nread x <~/go\necho \"$x\"\nrm ~/go ~/ready\n"),
+		}, out)
+	}()
+	select {
+	case <-out.seen:
+	case err := <-done:
+		t.Fatal(err)
+	}
+	s.Kill()
+	for range 600 { // a deadline that a passing test never sees
+		if _, err := os.Stat(filepath.Join(s.Home, "ready")); err == nil && back.Load() > 0 {
+			break
+		}
+		select {
+		case err := <-done:
+			t.Fatalf("ended: %v", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	if err := os.WriteFile(filepath.Join(s.Home, "go"), []byte("went on\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); got != "waiting\nwent on\n" || lost.Load() == 0 {
+		t.Errorf("said %q, lost %d times, back %d times", got, lost.Load(), back.Load())
+	}
+	if left := s.left(t); len(left) > 0 {
+		t.Errorf("left: %q", left)
 	}
 }
