@@ -125,7 +125,7 @@ func (s *sheet) below(word, text string) {
 	for i, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		head := strings.Repeat(" ", len("cause: "))
 		if i == 0 {
-			head = fmt.Sprintf("%-7s", word+":")
+			head = fmt.Sprintf("%-7s", word+": ")
 		}
 		s.printf("%s\n", strings.TrimRight(indent+head+visible(line), " "))
 	}

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -48,13 +47,7 @@ func (c *Client) DeleteClaim(ctx context.Context, namespace, name string, uid ty
 
 // Secret returns the content of a Secret.
 func (c *Client) Secret(ctx context.Context, namespace, name string) (map[string][]byte, error) {
-	raw, err := c.rest.Get().AbsPath("/api/v1/namespaces", namespace, "secrets", name).DoRaw(ctx)
-	if err != nil {
-		return nil, c.fault("Secret "+namespace+"/"+name, err)
-	}
 	var s corev1.Secret
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return nil, c.fault("Secret "+namespace+"/"+name, err)
-	}
-	return s.Data, nil
+	err := c.read(ctx, "Secret "+namespace+"/"+name, &s, nil, append(core(namespace, "secrets"), name)...)
+	return s.Data, err
 }

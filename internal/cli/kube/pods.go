@@ -27,6 +27,9 @@ func (c *Client) read(ctx context.Context, what string, into any, params map[str
 		r = r.Param(k, v)
 	}
 	raw, err := r.DoRaw(ctx)
+	if apierrors.IsNotFound(err) { // of what every cluster has: not the kind is missing, but the object
+		return fault.New(fault.Config, "cluster %s: %s: is not there", c.host, what).WithRemedy("Make it, or name another.")
+	}
 	if err != nil {
 		return c.fault(what, err)
 	}
