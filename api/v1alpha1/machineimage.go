@@ -136,6 +136,10 @@ type MachineImageStatus struct {
 	// script and the files.
 	// +optional
 	Wanted string `json:"wanted,omitempty"`
+	// The base as it was seen last: its name, "@", and when it was made, where the provider says that. A base that is built
+	// anew under its name makes another image.
+	// +optional
+	BaseID string `json:"baseID,omitempty"`
 	// The images that were built and are kept, the last that was in use first.
 	// +listType=atomic
 	// +optional

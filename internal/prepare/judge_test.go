@@ -38,6 +38,7 @@ func TestJudgements(t *testing.T) {
 		{"date says nonsense", judgeClock, "now=x", false, "give Unknown"},
 		{"links are there", judgeLinks, "entry.workspace=Users/admin/.outrigger/at/workspace link.workspace=Users/admin/.outrigger/at/workspace", false, "fine Links"},
 		{"links seen with a slash", judgeLinks, "entry.workspace=Users/admin/.outrigger/at/workspace link.workspace=/Users/admin/.outrigger/at/workspace", false, "fine Links"},
+		{"links that lead nowhere", judgeLinks, "entry.workspace=Users/admin/.outrigger/at/workspace link.workspace=Users/admin/.outrigger/at/workspace gone.workspace=yes", false, "act Missing"},
 		{"no links", judgeLinks, "", false, "act Missing"},
 		{"entries that are not made", judgeLinks, "entry.workspace=Users/admin/.outrigger/at/workspace", true, "act NeedsRestart"},
 		{"an entry of somebody else", judgeLinks, "entry.workspace=Volumes/W", false, "give Taken"},

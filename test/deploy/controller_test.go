@@ -55,7 +55,7 @@ func TestTheControllerWithItsToken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	mgr, err := manager.New(ctx, config, manager.Options{
 		Namespace: namespace, MetricsAddress: "0", ProbeAddress: "0", LeaderElect: true, Webhook: hook,
-		Places: cloud.Places{Cloud: machines}, Readier: &cloud.Readier{}, Times: pools.Times{Herald: 20 * time.Millisecond},
+		Places: cloud.Places{Cloud: machines}, Readier: &cloud.Readier{}, Maker: &cloud.Maker{Cloud: machines}, Times: pools.Times{Herald: 20 * time.Millisecond},
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	must(t, err)

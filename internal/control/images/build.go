@@ -213,9 +213,14 @@ func (r *reconciler) save(ctx context.Context, l *look, login handoff.Claim) err
 	lasting, cancel := context.WithTimeout(context.WithoutCancel(ctx), listLimit)
 	defer cancel()
 	if e := l.list(lasting); e == nil {
-		if have, ok := l.stored[l.wanted]; ok && have.State == "" {
+		switch have, ok := l.stored[l.wanted]; {
+		case ok && have.State == "":
 			r.Log.Info("image is there, although saving it failed", "image", l.image.Name, "name", l.wanted, "error", err)
 			return nil
+		case ok && ctx.Err() == nil && !fault.Is(err, fault.NameTaken): // what there is of it is no image
+			if e := l.store.DeleteImage(lasting, l.wanted); e != nil {
+				r.Log.Info("image that was not saved stays for now", "image", l.image.Name, "name", l.wanted, "error", e)
+			}
 		}
 	}
 	if cause := context.Cause(ctx); cause != nil {

@@ -324,6 +324,24 @@ func TestAnImageIsDeletedBehindOurBack(t *testing.T) {
 	w.becomes(metav1.ConditionTrue, "Built")
 }
 
+// A base that is made anew under its name makes another image; one that goes away makes none.
+func TestTheBaseIsMadeAnew(t *testing.T) {
+	w := newWorld(t)
+	w.control()
+	w.makePool(0, 1, nil)
+	w.makeImage("echo", nil)
+	first := w.becomes(metav1.ConditionTrue, "Built").Status.Image
+	w.must(w.cloud.PutImage(provider.Image{Name: base, Created: time.Now()}))
+	w.eventually("another image is in use", func() bool { return w.image().Status.Image != first && w.is(metav1.ConditionTrue, "Built") })
+	second := w.image().Status.Image
+	w.eventually("nothing is in use", func() bool { return w.cloud.Count() == 0 })
+	w.must(w.cloud.DeleteImage(t.Context(), base))
+	w.change(func(s *v1alpha1.MachineImageSpec) { s.History = new(int32(5)) })
+	if i := w.becomes(metav1.ConditionTrue, "Built"); i.Status.Image != second || w.maker.Begun() != 2 {
+		t.Errorf("without its base: image %s after %d builds; want %s and 2", i.Status.Image, w.maker.Begun(), second)
+	}
+}
+
 // The wreck of a save that somebody broke off is taken away; one that goes on is waited for.
 func TestAnImageThatIsNotReady(t *testing.T) {
 	w := newWorld(t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -154,11 +155,25 @@ func (r *reconciler) lookAtInputs(ctx context.Context, l *look) error {
 		l.trouble = &trouble{reason: v1alpha1.ReasonImageNoInput, message: missing}
 		return nil
 	}
+	recipe.BaseID = l.baseID()
 	l.recipe, l.wanted = recipe, recipe.Name(l.image.Name)
 	if l.image.Spec.Use != "" {
 		l.wanted = l.image.Spec.Use
 	}
 	return nil
+}
+
+// baseID tells the base from others of its name. One that is no longer there is taken for the last that was: what
+// was built of it is still what is asked for.
+func (l *look) baseID() string {
+	if have, ok := l.stored[l.image.Spec.Base]; ok {
+		return imagebuild.BaseID(have)
+	}
+	name, id, _ := strings.Cut(l.image.Status.BaseID, "@")
+	if name != l.image.Spec.Base {
+		return ""
+	}
+	return id
 }
 
 // snapshot puts it into the decider's words.

@@ -229,7 +229,7 @@ func (r *reconciler) setStatus(ctx context.Context, l *look, change func(*v1alph
 	change(&i.Status)
 	i.Status.ObservedGeneration = i.Generation
 	if l.wanted != "" {
-		i.Status.Wanted = l.wanted
+		i.Status.Wanted, i.Status.BaseID = l.wanted, i.Spec.Base+"@"+l.recipe.BaseID
 	}
 	set(i, &i.Status, v1alpha1.ImageReady, i.Status.Image != "", readyReason(i.Status.Image), "")
 	r.meters.state(i)

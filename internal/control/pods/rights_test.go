@@ -3,16 +3,9 @@
 package pods_test
 
 import (
-	"bytes"
-	"errors"
-	"io"
-	"os"
 	"testing"
 
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -29,35 +22,7 @@ func (w *world) config() *rest.Config {
 // grant gives the user nobody the rights of deploy/kustomize, in the controller's namespace.
 func (w *world) grant() {
 	w.Helper()
-	data, err := os.ReadFile("../../../deploy/kustomize/base/rbac.yaml")
-	w.must(err)
-	who := []rbacv1.Subject{{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "nobody"}}
-	for d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096); ; {
-		var o unstructured.Unstructured
-		err := d.Decode(&o.Object)
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		w.must(err)
-		switch o.GetKind() {
-		case "ClusterRole":
-			var role rbacv1.ClusterRole
-			w.must(runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &role))
-			role.Name = w.pool
-			binding := rbacv1.ClusterRoleBinding{Subjects: who, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: w.pool}}
-			binding.Name = w.pool
-			w.must(w.Create(w.Context(), &role))
-			w.must(w.Create(w.Context(), &binding))
-		case "Role":
-			var role rbacv1.Role
-			w.must(runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &role))
-			role.Namespace = w.home()
-			binding := rbacv1.RoleBinding{Subjects: who, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name}}
-			binding.Namespace, binding.Name = w.home(), role.Name
-			w.must(w.Create(w.Context(), &role))
-			w.must(w.Create(w.Context(), &binding))
-		}
-	}
+	w.must(server.Grant(w.Context(), w.home()))
 }
 
 // The rights are no more than they seem: what is in a namespace's own Secrets stays there.

@@ -2,6 +2,7 @@
 package list
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -82,7 +83,7 @@ func run(ctx context.Context, a *app.App, cluster kube.Flags) error {
 
 func item(p v1alpha1.MachinePool) Item {
 	i := Item{
-		Name: p.Name, OS: p.Spec.OS, Arch: p.Spec.Arch, Image: p.Spec.Image, Max: p.Spec.Max,
+		Name: p.Name, OS: p.Spec.OS, Arch: p.Spec.Arch, Image: cmp.Or(p.Status.Image, p.Spec.Image), Max: p.Spec.Max,
 		Idle: p.Status.Idle, Leased: p.Status.Leased, Starting: p.Status.Starting, Failed: p.Status.Failed, Queued: p.Status.Queued,
 		Reason: "NotSeen", Message: "no controller has looked at it yet", Created: p.CreationTimestamp.UTC(),
 	}

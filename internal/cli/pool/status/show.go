@@ -80,7 +80,7 @@ func summary(p *v1alpha1.MachinePool) string {
 		warm = *p.Spec.Warm
 	}
 	s := p.Status
-	fmt.Fprintf(&b, "%s: %s/%s machines%s of %s\n", p.Name, p.Spec.OS, p.Spec.Arch, from(p.Spec.Image), provider(p.Spec.Provider))
+	fmt.Fprintf(&b, "%s: %s/%s machines%s of %s\n", p.Name, p.Spec.OS, p.Spec.Arch, from(cmp.Or(p.Status.Image, p.Spec.Image)), provider(p.Spec.Provider))
 	fmt.Fprintf(&b, "%d idle (%d wanted), %d in use, %d starting, %d failed; %d in all, at most %d; %s\n",
 		s.Idle, warm, s.Leased, s.Starting, s.Failed, s.Machines, p.Spec.Max, wait(s.Queued))
 	var known []string
