@@ -59,22 +59,7 @@ func (p *Process) connect(size *wire.WinSize) (theirs []*os.File, err error) {
 		cmd.SysProcAttr.Setctty = true
 		return []*os.File{tty}, p.Resize(*size)
 	}
-	inR, inW, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	p.Stdin, cmd.Stdin, theirs = inW, inR, append(theirs, inR)
-	outR, outW, err := os.Pipe()
-	if err != nil {
-		return theirs, err
-	}
-	p.Stdout, cmd.Stdout, theirs = outR, outW, append(theirs, outW)
-	errR, errW, err := os.Pipe()
-	if err != nil {
-		return theirs, err
-	}
-	p.Stderr, cmd.Stderr, theirs = errR, errW, append(theirs, errW)
-	return theirs, nil
+	return p.pipes(cmd)
 }
 
 // Close closes our ends of the streams.

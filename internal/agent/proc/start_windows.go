@@ -68,7 +68,7 @@ func (p *Process) startWithPipes(spec Spec) error {
 		CreationFlags: windows.CREATE_SUSPENDED | windows.CREATE_NEW_PROCESS_GROUP | windows.CREATE_NO_WINDOW,
 		HideWindow:    true,
 	}
-	theirs, err := p.connect(cmd)
+	theirs, err := p.pipes(cmd)
 	if err == nil {
 		err = p.startInJob(cmd)
 	}
@@ -157,26 +157,6 @@ func resume(pid uint32) error {
 		return fmt.Errorf("process %d has no thread", pid)
 	}
 	return nil
-}
-
-// connect makes the command's streams and returns its ends of them.
-func (p *Process) connect(cmd *exec.Cmd) (theirs []*os.File, err error) {
-	inR, inW, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	p.Stdin, cmd.Stdin, theirs = inW, inR, append(theirs, inR)
-	outR, outW, err := os.Pipe()
-	if err != nil {
-		return theirs, err
-	}
-	p.Stdout, cmd.Stdout, theirs = outR, outW, append(theirs, outW)
-	errR, errW, err := os.Pipe()
-	if err != nil {
-		return theirs, err
-	}
-	p.Stderr, cmd.Stderr, theirs = errR, errW, append(theirs, errW)
-	return theirs, nil
 }
 
 // Close closes our ends of the streams, and the job: what is left in it dies.

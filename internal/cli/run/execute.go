@@ -32,7 +32,7 @@ const (
 
 // execute takes a machine, runs the job on it and gives it back, on every path.
 func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporter) (err error) {
-	signals, stopSignals := listen()
+	signals, stopSignals := relay.Listen(signalNames)
 	defer stopSignals()
 
 	// Until the relay has the signals, one of them simply ends what we do.

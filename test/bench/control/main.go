@@ -21,7 +21,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"outrigger.dev/outrigger/internal/control/manager"
 	"outrigger.dev/outrigger/test/apiserver"
@@ -67,6 +70,8 @@ func control(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
+	klog.SetLogger(logr.Discard())
+	ctrl.SetLogger(logr.Discard())
 	mgr, err := manager.New(ctx, config, manager.Options{
 		Namespace: "default", MetricsAddress: "0", ProbeAddress: "0",
 		Places:  cloud.Places{Cloud: &cloud.Cloud{Dir: s.Cloud}},
