@@ -85,6 +85,20 @@ type ImageCacher interface {
 	CacheImage(ctx context.Context, image string, nodes []string, progress func(node string, err error)) error
 }
 
+// An ImageUncacher has hosts forget an image that they have fetched.
+type ImageUncacher interface {
+	// UncacheImage works on the nodes named, or on all for none. It returns when the place
+	// has taken it on.
+	UncacheImage(ctx context.Context, image string, nodes []string) error
+}
+
+// An ImagePuller copies an image from a catalogue elsewhere into the place's own storage.
+type ImagePuller interface {
+	// PullImage: a remote that the catalogue does not have is a fault of kind UnknownImage, an
+	// image that is there already one of kind NameTaken.
+	PullImage(ctx context.Context, remote, image string) (Image, error)
+}
+
 // A BuildSpec asks for a base image.
 type BuildSpec struct {
 	Name     string

@@ -9,6 +9,7 @@ import (
 	"outrigger.dev/outrigger/internal/cli/image/cache"
 	"outrigger.dev/outrigger/internal/cli/image/commit"
 	"outrigger.dev/outrigger/internal/cli/image/list"
+	"outrigger.dev/outrigger/internal/cli/image/pull"
 	"outrigger.dev/outrigger/internal/cli/image/push"
 	"outrigger.dev/outrigger/internal/cli/image/remove"
 	"outrigger.dev/outrigger/internal/cli/image/save"
@@ -23,8 +24,9 @@ func New(a *app.App) *cobra.Command {
   outrigger vm create --on qemu --name box
   outrigger vm shell box -- apt-get install -y clang
   outrigger image save box clang
-  outrigger run --on qemu --image clang -- make`,
+  outrigger run --on qemu --image clang -- make
+  outrigger image build --on qemu --script setup.sh tools`,
 	}
-	cmd.AddCommand(list.New(a), save.New(a), build.New(a), commit.New(a), push.New(a), cache.New(a), remove.New(a))
+	cmd.AddCommand(list.New(a), save.New(a), build.New(a), commit.New(a), push.New(a), pull.New(a), cache.New(a), remove.New(a))
 	return app.Group(cmd)
 }

@@ -29,6 +29,7 @@ const (
 	Build    Phase = "build"     // an image is made
 	Clean    Phase = "clean"     // what an image's build needed is removed
 	Save     Phase = "save"      // a machine becomes an image
+	Pull     Phase = "pull"      // the provider gets an image from elsewhere
 	Copy     Phase = "copy"      // vm cp
 	Collect  Phase = "collect"   // gc
 )

@@ -18,6 +18,7 @@ var headings = map[Phase]string{
 	Build:    "build image",
 	Clean:    "clean",
 	Save:     "save image",
+	Pull:     "pull image",
 	Copy:     "copy",
 	Collect:  "collect",
 }

@@ -18,6 +18,8 @@ var (
 	_ provider.ImageCommitter = (*Provider)(nil)
 	_ provider.ImagePusher    = (*Provider)(nil)
 	_ provider.ImageCacher    = (*Provider)(nil)
+	_ provider.ImageUncacher  = (*Provider)(nil)
+	_ provider.ImagePuller    = (*Provider)(nil)
 	_ provider.Credential     = (*Provider)(nil)
 )
 

@@ -152,3 +152,31 @@ func TestImagesAreFetchedBeforehand(t *testing.T) {
 		}
 	})
 }
+
+func TestPullAndUncache(t *testing.T) {
+	s := cluster(t, func(c *devorka.Config) { c.Hosts = 1 })
+	cfg := config(t, s, orka.DoorREST)
+	cfg.Token = token(t, s, devorka.Grant{Role: "orka-admin"})
+	p := open(t, cfg, t.TempDir())
+	const remote = "90gbventurassh.orkasi" // what the catalogue has
+	pulled, err := p.PullImage(t.Context(), remote, "ventura")
+	if err != nil || pulled.Name != "ventura" || pulled.State != "" {
+		t.Fatalf("pulled %+v, %v", pulled, err)
+	}
+	create(t, p, "mac-a", "ventura")
+	_, err = p.PullImage(t.Context(), remote, "ventura")
+	wants(t, "a second pull", err, fault.NameTaken, "ventura")
+	_, err = p.PullImage(t.Context(), "nothing", "other")
+	wants(t, "a pull of nothing", err, fault.UnknownImage, "nothing")
+	_, err = p.PullImage(t.Context(), "ghcr.io/macstadium/orka-images/sequoia:latest", "other")
+	wants(t, "a pull from a registry", err, fault.ProviderRefused, "ghcr.io")
+
+	if err := p.UncacheImage(t.Context(), "ventura", nil); err != nil {
+		t.Error(err)
+	}
+	if err := p.UncacheImage(t.Context(), "ventura", []string{"mini-arm-1"}); err != nil {
+		t.Error(err)
+	}
+	cfg.Fields = map[string]string{"imagecacheRemovePath": "/not/there"}
+	wants(t, "an Orka without the call", open(t, cfg, t.TempDir()).UncacheImage(t.Context(), "ventura", nil), fault.ProviderRefused, "no call")
+}

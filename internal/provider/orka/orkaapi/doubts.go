@@ -14,6 +14,9 @@ const (
 	fieldSerial       = "systemSerial"
 	fieldDisplayDPI   = "displayDPI"
 	fieldMetadataPath = "metadataPath"
+	fieldPullName     = "pullName"
+	fieldUncachePath  = "imagecacheRemovePath"
+	fieldUncacheImage = "imagecacheImage"
 )
 
 // A Doubt is something that this client relies on though no public source states it.
@@ -31,6 +34,9 @@ var Doubts = []Doubt{
 	{fieldSerial, "systemSerial", "REST name of the serial number: taken from the Kubernetes object"},
 	{fieldDisplayDPI, "displayDPI", "the documentation writes displayDPI, one published client displayDpi; a Go server takes both"},
 	{fieldMetadataPath, "http://169.254.169.254/metadata/orka_vm_name", "path and form of the VM's own name in its metadata service: only the keys are published"},
+	{fieldPullName, "name", "what the body of a pull from the catalogue of remote images calls the new image"},
+	{fieldUncachePath, "/api/v1/imagecache/remove", "path by which nodes forget an image: the notes of 3.6 print /v1/imagecache/remove, all others begin with /api/v1"},
+	{fieldUncacheImage, "image", "what the body of that call calls the image; that it names nodes or says all is published"},
 	{"", "any 2xx", "which success codes POST and DELETE answer with, and whether DELETE is synchronous: any 2xx is success, no body is needed, and we look until the VM is gone"},
 	{"", "look by name", "status and text of a deploy that missed its time, found no node, no image or a taken name: none is matched; after any failure the VM is looked for by its name, and the nodes and the image are asked"},
 	{"", "either", "whether a VM that missed its deploy time stays Pending or is deleted by the server: both are taken for no capacity, and what is left is deleted"},

@@ -118,6 +118,39 @@ func (c *Client) Commit(ctx context.Context, namespace, vm, description string) 
 	return c.rest.once(ctx, http.MethodPost, in(namespace, "vms", vm, "commit"), nil, map[string]any{"description": description}, nil)
 }
 
+// RemoteImages returns the names in the catalogue of remote images.
+func (c *Client) RemoteImages(ctx context.Context) ([]string, error) {
+	var list struct{ Items []restImage }
+	if err := c.rest.call(ctx, http.MethodGet, in(imageNamespace, "remoteimages"), nil, nil, &list); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, i := range list.Items {
+		names = append(names, i.Name)
+	}
+	return names, nil
+}
+
+// Pull copies an image from the catalogue of remote images into Orka's own storage. It returns
+// when the server has taken it on: see the image's state.
+func (c *Client) Pull(ctx context.Context, remote, image, description string) error {
+	body := map[string]any{c.Fields[fieldPullName]: image, "description": description}
+	return c.rest.once(ctx, http.MethodPost, in(imageNamespace, "remoteimages", remote, "pull"), nil, body, nil)
+}
+
+// Uncache has nodes, all for none, forget an image that they keep. They do so later.
+func (c *Client) Uncache(ctx context.Context, image string, nodes []string) error {
+	body := map[string]any{c.Fields[fieldUncacheImage]: image}
+	if len(nodes) == 0 {
+		body["all"] = true
+	} else {
+		body["nodes"] = nodes
+	}
+	d := c.rest
+	d.base = strings.TrimSuffix(d.base, restPath)
+	return d.call(ctx, http.MethodPost, c.Fields[fieldUncachePath], nil, body, nil)
+}
+
 // Push begins to push a VM's disk to a registry and returns the name of the job that does it.
 func (c *Client) Push(ctx context.Context, namespace, vm, reference string) (job string, err error) {
 	var out struct {

@@ -56,6 +56,9 @@ type door struct {
 }
 
 // New checks o and returns a client. It contacts nobody.
+// restPath is where the REST API begins.
+const restPath = "/api/v1"
+
 func New(o Options) (*Client, error) {
 	base, err := ParseEndpoint(o.Endpoint)
 	if err != nil {
@@ -66,7 +69,7 @@ func New(o Options) (*Client, error) {
 	}
 	o.Fields = o.Fields.withDefaults()
 	c := &Client{Options: o, who: &identity{token: o.Token, refresh: o.Refresh}}
-	c.rest = door{base: base + "/api/v1", who: c.who, log: o.Log}
+	c.rest = door{base: base + restPath, who: c.who, log: o.Log}
 	c.rest.http, err = c.transport(o.CA)
 	return c, err
 }
