@@ -6,10 +6,10 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"outrigger.dev/outrigger/internal/cli/kube"
 	"outrigger.dev/outrigger/internal/doctor"
 )
 
@@ -39,8 +39,8 @@ func (v *visit) cluster(ctx context.Context) doctor.Cluster {
 }
 
 // limits tells whether a policy limits what Pods with these labels may connect to.
-func limits(p networkingv1.NetworkPolicy, pod map[string]string) bool {
-	if !slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
+func limits(p kube.Policy, pod map[string]string) bool {
+	if !slices.Contains(p.Spec.PolicyTypes, "Egress") {
 		return false
 	}
 	s, err := metav1.LabelSelectorAsSelector(&p.Spec.PodSelector)

@@ -9,12 +9,12 @@ import (
 	"strings"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/cli/app"
+	"outrigger.dev/outrigger/internal/cli/kube"
 	"outrigger.dev/outrigger/internal/doctor"
 	"outrigger.dev/outrigger/internal/doctor/look"
 	"outrigger.dev/outrigger/internal/fault"
@@ -161,7 +161,7 @@ func (v *visit) hub(ctx context.Context, network string) (machine.Via, error) {
 }
 
 // flag is the value of a flag of the controller.
-func flag(d appsv1.Deployment, name string) string {
+func flag(d kube.Deployment, name string) string {
 	for _, c := range d.Spec.Template.Spec.Containers {
 		for i, arg := range c.Args {
 			if value, ok := strings.CutPrefix(arg, name+"="); ok {
@@ -176,7 +176,7 @@ func flag(d appsv1.Deployment, name string) string {
 }
 
 // mounted reads a file of a Secret that a Deployment mounts.
-func (v *visit) mounted(ctx context.Context, d appsv1.Deployment, file string) ([]byte, error) {
+func (v *visit) mounted(ctx context.Context, d kube.Deployment, file string) ([]byte, error) {
 	if file == "" {
 		return nil, nil
 	}

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"io"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -120,16 +118,35 @@ func (c *Client) Log(ctx context.Context, namespace, name, container string) (io
 	return stream, c.fault("log of Pod "+namespace+"/"+name, err)
 }
 
+// A Deployment is what commands look at of one. Kubernetes' own type would link all of its group.
+type Deployment struct {
+	metav1.ObjectMeta `json:"metadata"`
+
+	Spec struct {
+		Template corev1.PodTemplateSpec `json:"template"`
+	} `json:"spec"`
+}
+
 // Deployments returns those of a namespace with these labels.
-func (c *Client) Deployments(ctx context.Context, namespace, labels string) ([]appsv1.Deployment, error) {
-	var list appsv1.DeploymentList
+func (c *Client) Deployments(ctx context.Context, namespace, labels string) ([]Deployment, error) {
+	var list struct{ Items []Deployment }
 	err := c.read(ctx, "Deployments", &list, map[string]string{"labelSelector": labels}, "/apis/apps/v1/namespaces", namespace, "deployments")
 	return list.Items, err
 }
 
+// A Policy is what commands look at of a NetworkPolicy.
+type Policy struct {
+	metav1.ObjectMeta `json:"metadata"`
+
+	Spec struct {
+		PodSelector metav1.LabelSelector `json:"podSelector"`
+		PolicyTypes []string             `json:"policyTypes"` // Ingress, Egress
+	} `json:"spec"`
+}
+
 // Policies returns the NetworkPolicies of a namespace.
-func (c *Client) Policies(ctx context.Context, namespace string) ([]networkingv1.NetworkPolicy, error) {
-	var list networkingv1.NetworkPolicyList
+func (c *Client) Policies(ctx context.Context, namespace string) ([]Policy, error) {
+	var list struct{ Items []Policy }
 	err := c.read(ctx, "NetworkPolicies", &list, nil, "/apis/networking.k8s.io/v1/namespaces", namespace, "networkpolicies")
 	return list.Items, err
 }
@@ -143,7 +160,7 @@ func (c *Client) ConfigMap(ctx context.Context, namespace, name string) (map[str
 
 // HasDaemonSet tells whether there is one of that name.
 func (c *Client) HasDaemonSet(ctx context.Context, namespace, name string) bool {
-	var d appsv1.DaemonSet
+	var d struct{}
 	return c.read(ctx, "DaemonSet "+namespace+"/"+name, &d, nil, "/apis/apps/v1/namespaces", namespace, "daemonsets", name) == nil
 }
 
