@@ -129,6 +129,9 @@ func (k *keeper) createFailed(ctx context.Context, p *v1alpha1.MachinePool, m *v
 		kind = fault.ProviderDown
 	}
 	k.meters.createFailed(p.Name, string(kind))
+	if kind == fault.UnknownImage && m.Annotations[v1alpha1.AnnotationMadeFor] != "" {
+		return k.fail(ctx, m, string(kind), err.Error()) // one claim's mistake is nobody else's pause
+	}
 	if k.stats.failed(p, kind, err.Error(), k.Times) {
 		k.Log.Warn("creation failed", "pool", p.Name, "machine", m.Name, "kind", kind, "error", err)
 		k.event(p, warning, "CreateFailed", fmt.Sprintf("%s: machine %s: %v", kind, m.Name, err))

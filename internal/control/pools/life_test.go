@@ -368,6 +368,29 @@ func TestQueue(t *testing.T) {
 	w.eventually("the queue is counted", func() bool { return w.poolNow().Status.Queued == 1 && w.poolNow().Status.StartTime != nil })
 }
 
+// An image that one claim wants and nobody has is that claim's mistake: it fails, and the pool goes on.
+func TestOneClaimsWrongImage(t *testing.T) {
+	w := newWorld(t)
+	w.cloud.Faults.AtCreate = func(s machine.Spec) error {
+		if s.Image == "sonnoma" {
+			return fault.New(fault.UnknownImage, "cloud: no image %s", s.Image)
+		}
+		return nil
+	}
+	w.control(pools.Times{Backoff: time.Hour, BackoffMost: time.Hour})
+	w.makePool(0, 2, nil)
+	wrong := w.claim("wrong", func(c *v1alpha1.MachineClaim) { c.Spec.Image = "sonnoma" })
+	w.eventually("it is refused in the provider's words", func() bool {
+		x := meta.FindStatusCondition(w.reload(wrong).Status.Conditions, v1alpha1.ClaimConditionBound)
+		return wrong.Status.Phase == v1alpha1.ClaimFailed && x != nil && x.Reason == "UnknownImage" && strings.Contains(x.Message, "no image sonnoma")
+	})
+	right := w.claim("right", nil)
+	w.eventually("another claim is served", func() bool { return w.boundTo(right) != "" })
+	if n := w.poolNow().Status.Failures; n != 0 {
+		t.Errorf("%d failures count against the pool", n)
+	}
+}
+
 // The webhook refuses Pods; whoever makes a claim by hand is refused here.
 func TestANamespaceThatMayNotUseThePool(t *testing.T) {
 	w := newWorld(t)
