@@ -468,3 +468,25 @@ func TestACopyGivenUpLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestContentsOfMemoryArriveAsAFolder(t *testing.T) {
+	far := t.TempDir()
+	conn := serve(t)
+	for range 2 { // the second time in the place of the first
+		if err := conn.SendRequest(parcel.MethodUnpack, parcel.Request{Name: far}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := parcel.PutContents(t.Context(), conn, "kit", []parcel.Content{
+			{Name: "run", Mode: 0o700, Data: []byte("#!/bin/sh\n")}, {Name: "empty", Mode: 0o600},
+		}, parcel.Options{Side: fault.LocalFile})
+		if err != nil || r.Files != 2 || r.Dirs != 1 || r.Bytes != 10 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	for name, want := range map[string]fs.FileMode{"kit": 0o700 | fs.ModeDir, "kit/run": 0o700, "kit/empty": 0o600} {
+		info, err := os.Stat(filepath.Join(far, name))
+		if err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v, want mode %v", name, info, err, want)
+		}
+	}
+}
