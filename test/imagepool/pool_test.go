@@ -1,13 +1,15 @@
 //go:build linux
 
-// Package imagepool has MachineImages built for real: the controller on a real API server, the provider as pools open it, the
-// Orka cluster that outrigger dev orka serves, whose VMs have SSH servers and files, and the agent on them.
+// Package imagepool has MachineImages built for real: the controller on a real API server, the provider as pools open it, on QEMU's
+// machines and on those of the Orka cluster that outrigger dev orka serves, which have SSH servers and files; and the agent on them.
 package imagepool
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -30,6 +32,7 @@ import (
 	"outrigger.dev/outrigger/internal/devorka/operator"
 	"outrigger.dev/outrigger/internal/host"
 	"outrigger.dev/outrigger/internal/provider/all"
+	"outrigger.dev/outrigger/internal/provider/qemu/qemutest"
 	"outrigger.dev/outrigger/internal/reach"
 	"outrigger.dev/outrigger/internal/reach/deliver"
 	"outrigger.dev/outrigger/internal/wire"
@@ -41,20 +44,24 @@ var server *apiserver.Server
 
 func TestMain(m *testing.M) { apiserver.Main(m, &server) }
 
-const base = "sonoma-90gb-orka3-arm"
+const orkaBase = "sonoma-90gb-orka3-arm"
 
 var quick = operator.Times{
 	Uncached: 100 * time.Millisecond, Cached: 50 * time.Millisecond, SSH: 30 * time.Millisecond, Login: 20 * time.Millisecond,
 	End: 20 * time.Millisecond, Save: 100 * time.Millisecond,
 }
 
-// A world is a controller with an Orka of two hosts, and a client that is the operator.
+// A world is a controller with a provider that keeps images, and a client that is the operator.
 type world struct {
 	*testing.T
 	client.Client
-	orka   *devorka.Server
-	agents deliver.Source
-	name   string // of the pool, the image and the controller's namespace
+	agents   deliver.Source
+	name     string // of the pool, the image and the controller's namespace
+	state    string // the controller's folder
+	base     string
+	arch     string
+	provider v1alpha1.ProviderSpec
+	machines func() int // that the provider has
 }
 
 var worlds atomic.Int64
@@ -63,19 +70,43 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{T: t, name: fmt.Sprintf("xcode-%d", worlds.Add(1)), agents: deliver.Dirs(agents.Dir(t))}
 	var err error
-	w.orka, err = devorka.Start(devorka.Config{Hosts: 2, Images: []string{base}, Times: &quick, Log: slog.New(slog.DiscardHandler)})
+	w.Client, err = client.New(server.Config(), client.Options{Scheme: server.Scheme()})
+	w.must(err)
+	w.must(w.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.name}}))
+	return w
+}
+
+// orkaWorld is one with an Orka of two hosts.
+func orkaWorld(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	orka, err := devorka.Start(devorka.Config{Hosts: 2, Images: []string{orkaBase}, Times: &quick, Log: slog.New(slog.DiscardHandler)})
 	w.must(err)
 	t.Cleanup(func() {
-		if err := w.orka.Close(); err != nil {
+		if err := orka.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	w.Client, err = client.New(server.Config(), client.Options{Scheme: server.Scheme()})
+	token, err := orka.Token(devorka.Grant{Role: "orka-admin"})
 	w.must(err)
-	token, err := w.orka.Token(devorka.Grant{Role: "orka-admin"})
-	w.must(err)
-	w.must(w.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.name}}))
 	w.secret("orka-token", "token", token)
+	w.state, w.base, w.arch, w.machines = t.TempDir(), orkaBase, "arm64", func() int { return len(orka.VMs()) }
+	w.provider = v1alpha1.ProviderSpec{Orka: &v1alpha1.OrkaProvider{Endpoint: orka.Endpoint(), TokenSecretName: "orka-token"}}
+	w.control()
+	return w
+}
+
+// qemuWorld is one with QEMU's machines.
+func qemuWorld(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	w.state, w.base, w.arch = qemutest.State(t), "debian", runtime.GOARCH
+	w.machines = func() int {
+		found, err := filepath.Glob(filepath.Join(w.state, "qemu", "machines", "*"))
+		w.must(err)
+		return len(found)
+	}
+	w.provider = v1alpha1.ProviderSpec{QEMU: &v1alpha1.QEMUProvider{Accel: "tcg"}}
 	w.control()
 	return w
 }
@@ -107,7 +138,7 @@ func (w *world) control() {
 	over := ready.New(w.agents, reach.Options{}, log)
 	mgr, err := manager.New(ctx, server.Config(), manager.Options{
 		Namespace: w.name, ClusterID: "test", MetricsAddress: "0", ProbeAddress: "0", Log: log,
-		Places: places.New(all.Place{State: w.TempDir(), Agents: w.agents, Log: log}), Readier: over, Maker: over,
+		Places: places.New(all.Place{State: w.state, Agents: w.agents, Log: log}), Readier: over, Maker: over,
 		Times:      pools.Times{Backoff: 200 * time.Millisecond, BackoffMost: time.Second, Herald: 20 * time.Millisecond},
 		ImageTimes: images.Times{Look: 500 * time.Millisecond, Retry: time.Hour, Tell: 50 * time.Millisecond, Collect: 200 * time.Millisecond},
 	})
@@ -127,8 +158,8 @@ func (w *world) makePool(change func(*v1alpha1.MachinePoolSpec)) {
 	w.Helper()
 	one := int32(1)
 	p := &v1alpha1.MachinePool{ObjectMeta: metav1.ObjectMeta{Name: w.name}, Spec: v1alpha1.MachinePoolSpec{
-		OS: "linux", Arch: "arm64", Warm: &one, Max: 3, ImageFrom: &v1alpha1.ImageReference{Name: w.name},
-		Provider: v1alpha1.ProviderSpec{Orka: &v1alpha1.OrkaProvider{Endpoint: w.orka.Endpoint(), TokenSecretName: "orka-token"}},
+		OS: "linux", Arch: w.arch, Warm: &one, Max: 3, ImageFrom: &v1alpha1.ImageReference{Name: w.name},
+		Provider: w.provider,
 	}}
 	if change != nil {
 		change(&p.Spec)
@@ -138,18 +169,15 @@ func (w *world) makePool(change func(*v1alpha1.MachinePoolSpec)) {
 		ctx := context.WithoutCancel(w.Context())
 		w.must(client.IgnoreNotFound(w.DeleteAllOf(ctx, &v1alpha1.MachineClaim{}, client.InNamespace(w.name))))
 		w.must(client.IgnoreNotFound(w.Delete(ctx, p)))
-		w.eventually("the pool is gone with all its VMs", func() bool {
-			return apierrors.IsNotFound(w.Get(ctx, client.ObjectKeyFromObject(p), p)) && len(w.orka.VMs()) == 0
+		w.eventually("the pool is gone with all its machines", func() bool {
+			return apierrors.IsNotFound(w.Get(ctx, client.ObjectKeyFromObject(p), p)) && w.machines() == 0
 		})
 	})
 }
 
 func (w *world) makeImage(spec v1alpha1.MachineImageSpec) {
 	w.Helper()
-	spec.Pool = w.name
-	if spec.Base == "" {
-		spec.Base = base
-	}
+	spec.Pool, spec.Base = w.name, w.base
 	i := &v1alpha1.MachineImage{ObjectMeta: metav1.ObjectMeta{Name: w.name}, Spec: spec}
 	w.must(w.Create(w.Context(), i))
 	w.Cleanup(func() {
@@ -240,7 +268,7 @@ func (w *world) claimed(name, command string) string {
 
 func (w *world) eventually(what string, fact func() bool) {
 	w.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if fact() {
 			return
 		}
@@ -248,14 +276,14 @@ func (w *world) eventually(what string, fact func() bool) {
 	i := &v1alpha1.MachineImage{}
 	_ = w.Get(context.WithoutCancel(w.Context()), client.ObjectKey{Name: w.name}, i)
 	w.Logf("image: %+v\nbuild: %+v", i.Status, i.Status.Build)
-	w.Fatalf("not within two minutes: %s; VMs: %v", what, w.orka.VMs())
+	w.Fatalf("not within five minutes: %s; %d machines", what, w.machines())
 }
 
 // An image is built of a VM's real files, its machines are prepared and serve, and what the build needed
 // is not in it: neither key nor agent. Another script is another image, to which the pool goes over; the first
 // stays, and going back builds nothing.
 func TestMachinesOfABuiltImageServe(t *testing.T) {
-	w := newWorld(t)
+	w := orkaWorld(t)
 	w.makePool(nil)
 	w.secret("licence", "text", "ours")
 	w.makeImage(v1alpha1.MachineImageSpec{
@@ -296,7 +324,7 @@ func TestMachinesOfABuiltImageServe(t *testing.T) {
 
 // A script that fails says where, and its machine is kept to be looked at.
 func TestAScriptThatFailsSaysWhere(t *testing.T) {
-	w := newWorld(t)
+	w := orkaWorld(t)
 	none := int32(0)
 	w.makePool(func(p *v1alpha1.MachinePoolSpec) { p.Warm = &none })
 	w.makeImage(v1alpha1.MachineImageSpec{
@@ -320,5 +348,21 @@ func TestAScriptThatFailsSaysWhere(t *testing.T) {
 	}
 	w.script("echo mended >trace")
 	w.becomes(metav1.ConditionTrue, "Built")
-	w.eventually("its machine is given back", func() bool { return len(w.orka.VMs()) == 0 })
+	w.eventually("its machine is given back", func() bool { return w.machines() == 0 })
+}
+
+// The same with machines that have a kernel and a disk of their own.
+func TestMachinesOfAnImageOfQEMUServe(t *testing.T) {
+	w := qemuWorld(t)
+	w.makePool(func(p *v1alpha1.MachinePoolSpec) { p.MemoryMiB = 512 })
+	w.makeImage(v1alpha1.MachineImageSpec{Script: "set -e\nmkdir /opt/tools\necho one >/opt/tools/version\nhostname\n"})
+	i, _ := w.becomes(metav1.ConditionTrue, "Built")
+	m := w.idle(i.Status.Image)
+	got := strings.Split(w.claimed("first", "cat /opt/tools/version; grep -o 'outrigger:.*' /root/.ssh/authorized_keys"), "\n")
+	if want := []string{"one", "outrigger:" + m.Name}; !slices.Equal(got, want) {
+		t.Errorf("on a machine of the image: %q, want %q", got, want)
+	}
+	if built := i.Status.Images[0]; built.Base != "debian" || built.Bytes == 0 || built.Took == nil {
+		t.Errorf("the image is %+v", built)
+	}
 }
