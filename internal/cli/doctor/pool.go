@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -33,7 +34,7 @@ func (v *visit) ofPool(ctx context.Context) error {
 		return err
 	}
 	v.patient = look.Patient{
-		Name: p.Name, Pool: true, Kind: kindOf(p), Image: v.o.Image, Tunnels: v.app.Tunnels(), Log: v.app.Log(), Now: v.app.IO.Now,
+		Name: p.Name, Pool: true, Kind: kindOf(p), Image: cmp.Or(v.o.Image, p.Status.Image), Tunnels: v.app.Tunnels(), Log: v.app.Log(), Now: v.app.IO.Now,
 	}
 	auth, err := v.configOf(ctx, p)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -36,6 +37,9 @@ type atOrka struct {
 
 func (o *atOrka) target() doctor.Target {
 	t := doctor.Target{Via: via.Describe(o.p.Via)}
+	if p := o.webProxy(); p != nil {
+		t.Via = "the proxy " + p.Redacted() + " of the environment"
+	}
 	base, err := orkaapi.ParseEndpoint(o.cfg.Endpoint)
 	if err != nil {
 		return t // the configuration is checked before it comes here
@@ -52,6 +56,41 @@ func (o *atOrka) target() doctor.Target {
 		t.Port = n
 	}
 	return t
+}
+
+// webProxy is the proxy that the environment names for the API; nil: none. Whoever configures a way
+// is not asked: the client of the API goes through both then, which nobody has wanted yet.
+func (o *atOrka) webProxy() *url.URL {
+	base, err := orkaapi.ParseEndpoint(o.cfg.Endpoint)
+	if err != nil {
+		return nil
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil
+	}
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+	if err != nil {
+		return nil
+	}
+	return proxy
+}
+
+// tcpTo connects to who is first on the way: the proxy of the environment, or the API through the
+// steps that are configured.
+func (o *atOrka) tcpTo(ctx context.Context, f *doctor.Facts) {
+	p := o.webProxy()
+	if p == nil {
+		tcp(ctx, f, o.dial)
+		return
+	}
+	port := p.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "socks5": "1080"}[p.Scheme]
+	}
+	tcp(ctx, f, func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return o.dial(ctx, network, net.JoinHostPort(p.Hostname(), port))
+	})
 }
 
 // ways puts in the look of each check.
@@ -73,8 +112,10 @@ func (o *atOrka) ways(looks map[string]look) {
 	}
 	looks["name"] = lookUp
 	looks["route"] = route
-	looks["tcp"] = func(ctx context.Context, f *doctor.Facts) { tcp(ctx, f, o.dial) }
-	looks["tls"] = func(ctx context.Context, f *doctor.Facts) { secure(ctx, f, o.dial, o.cfg.CA) }
+	looks["tcp"] = o.tcpTo
+	if o.webProxy() == nil { // else the API's client makes the handshake, through the proxy
+		looks["tls"] = func(ctx context.Context, f *doctor.Facts) { secure(ctx, f, o.dial, o.cfg.CA) }
+	}
 	looks["api-version"] = o.version
 	looks["token"] = o.token
 	looks["kubernetes-api"] = o.other
