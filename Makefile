@@ -93,7 +93,7 @@ cluster-install: bed images ## Outrigger as it is now into the test bed, and a p
 # Four at a time: each test has Pods of its own, and what they wait for is a processor.
 .PHONY: e2e
 e2e: cluster-install ## what users do with a cluster, on the test bed
-	@eval "$$(bin/bed env)"; go run ./tools/testsum -- go test -json -tags e2e -count=1 -p 1 -parallel 4 -timeout 40m $(or $(PKG),./test/e2e)
+	@eval "$$(bin/bed env)"; go run ./tools/testsum -- go test -json -tags e2e -count=1 -p 1 -parallel 4 -timeout 40m $(or $(PKG),./test/e2e ./test/e2e/orka)
 
 .PHONY: examples
 examples: ## Tekton's own examples on the node and on machines, compared: a quarter of an hour

@@ -5,6 +5,7 @@ package orka
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -364,7 +365,7 @@ func deployed(t *testing.T) string {
 		t.Fatal(err)
 	}
 	var all []string
-	for _, name := range []string{"rbac.yaml", "outrigger-run.yaml", "outrigger-claim.yaml", "pipeline.yaml"} {
+	for _, name := range []string{"rbac.yaml", "outrigger-run.yaml", "outrigger-claim.yaml", "outrigger-gc.yaml", "pipeline.yaml"} {
 		b, err := os.ReadFile(filepath.Join(root, "deploy", "tekton", name))
 		if err != nil {
 			t.Fatal(err)
@@ -449,7 +450,18 @@ func TestOrka(t *testing.T) {
 	p := begin(t, "e2e-orka")
 	p.orka(nil, node)
 	p.create(deployed(t))
-	p.task("by-itself", "", "")
+	p.task("outrigger", "", "")
+	p.kubectl("create", "job", "gc", "--from=cronjob/outrigger-gc") // there is nothing for it to do
+	p.await(func(ctx context.Context) (string, error) {
+		out, err := p.Command(ctx, "-n", p.Name, "get", "job", "gc", "-o", "jsonpath={.status.conditions[?(@.status=='True')].type}").Output()
+		switch {
+		case err != nil || strings.Contains(string(out), "Complete"):
+			return "", err
+		case strings.Contains(string(out), "Failed"):
+			return "", errors.New("the sweep failed: " + p.kubectl("logs", "job/gc"))
+		}
+		return "the sweep is not over", nil
+	})
 
 	p.pool("")
 	p.create(annotated)
