@@ -144,9 +144,18 @@ func (b *build) there(ctx context.Context) (provider.Image, bool, error) {
 	return provider.Image{}, false, err
 }
 
-// unused tells of machines that keep the image from being replaced, before an hour is spent on
-// another.
+// unused tells of what keeps the image from being replaced, before an hour is spent on another.
 func (b *build) unused(ctx context.Context) error {
+	images, err := b.store.Images(ctx)
+	if err != nil {
+		return err
+	}
+	for _, i := range images {
+		if i.Base == b.name {
+			return fault.New(fault.Busy, "image %s: cannot be replaced: image %s is made from it", b.name, i.Name).
+				WithRemedy("Delete that image first, or build without --force.")
+		}
+	}
 	machines, err := b.p.List(ctx, "")
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ func provision(ctx context.Context, h *host.Host, root string, o Options, r Reci
 		return err
 	}
 	o.stage(Run)
-	if err := v.script(ctx, cmd, r, out); err != nil {
+	if err := v.script(ctx, cmd, out); err != nil {
 		return err
 	}
 	o.stage(Clean)
@@ -138,7 +138,7 @@ func (v *visit) send(ctx context.Context, cmd command, r Recipe) error {
 }
 
 // script runs it, and finds out where it failed.
-func (v *visit) script(ctx context.Context, cmd command, r Recipe, out io.Writer) error {
+func (v *visit) script(ctx context.Context, cmd command, out io.Writer) error {
 	var said tail
 	exit, err := v.run(ctx, "script", cmd.argv(v.dir), io.MultiWriter(&said, out))
 	if err != nil || exit.Code == 0 && exit.Signal == "" {

@@ -55,10 +55,10 @@ type door struct {
 	log  *slog.Logger
 }
 
-// New checks o and returns a client. It contacts nobody.
 // restPath is where the REST API begins.
 const restPath = "/api/v1"
 
+// New checks o and returns a client. It contacts nobody.
 func New(o Options) (*Client, error) {
 	base, err := ParseEndpoint(o.Endpoint)
 	if err != nil {
