@@ -19,7 +19,7 @@ func judgeHostKey(f Facts) Verdict {
 	k := f.HostKey
 	switch {
 	case k == nil:
-		return skip(Unknown, "not looked at")
+		return skip(Unknown, notLooked)
 	case k.Trouble != nil:
 		return failed(k.Trouble.Reason, k.Trouble.Text)
 	case k.Wanted == "":
@@ -181,11 +181,14 @@ func here(f Facts) string {
 	return "this computer"
 }
 
+// notLooked is found where machines are made on another computer, a controller's.
+const notLooked = "not looked at from here"
+
 func judgeEmulator(f Facts) Verdict {
 	e := f.Emulator
 	switch {
 	case e == nil:
-		return skip(Unknown, "not looked at")
+		return skip(Unknown, notLooked)
 	case e.Trouble != nil:
 		return failed(e.Trouble.Reason, e.Trouble.Text)
 	case len(e.Tools) > 0:
@@ -199,7 +202,7 @@ func judgeEmulator(f Facts) Verdict {
 func judgeKVM(f Facts) Verdict {
 	switch e := f.Emulator; {
 	case e == nil:
-		return skip(Unknown, "not looked at")
+		return skip(Unknown, notLooked)
 	case e.Accel == "tcg":
 		return skip(NotHere, "not used: accel is tcg")
 	case e.KVM != "":
@@ -209,7 +212,10 @@ func judgeKVM(f Facts) Verdict {
 }
 
 func judgeLocal(f Facts) Verdict {
-	if f.Emulator != nil && f.Emulator.Trouble != nil {
+	if f.Emulator == nil {
+		return skip(Unknown, notLooked)
+	}
+	if f.Emulator.Trouble != nil {
 		return failed(NotHere, f.Emulator.Trouble.Text)
 	}
 	return ok("machines are processes here, which isolate nothing")
@@ -218,7 +224,7 @@ func judgeLocal(f Facts) Verdict {
 func judgeDiskHere(f Facts) Verdict {
 	switch d := f.Disk; {
 	case d == nil:
-		return skip(Unknown, "not looked at")
+		return skip(Unknown, notLooked)
 	case d.Trouble != nil:
 		return warn(Unknown, d.Path+": "+d.Trouble.Text)
 	default:

@@ -90,7 +90,9 @@ func (p Patient) Place(ctx context.Context, report func(doctor.Result)) []doctor
 		f.Target = o.target()
 		o.ways(looks)
 	default:
-		p.here(looks)
+		if !p.Pool { // what makes its machines is the controller's computer
+			p.here(looks)
+		}
 	}
 	return examine(ctx, doctor.Place, &f, looks, report)
 }

@@ -204,6 +204,9 @@ func (o *atOrka) other(ctx context.Context, f *doctor.Facts) {
 			return
 		}
 		o.kube = kube
+		if f.Kube.Trouble, f.Kube.IP = o.kubePort(ctx, f.Target.Via); f.Kube.Trouble != nil {
+			return
+		}
 		if f.Kube.Versions, err = kube.Versions(ctx); err == nil {
 			o.open = true
 			if err = kube.Probe(ctx); err == nil {
@@ -211,8 +214,27 @@ func (o *atOrka) other(ctx context.Context, f *doctor.Facts) {
 				return
 			}
 		}
-		f.Kube.Code, f.Kube.Trouble, f.Kube.IP = orkaapi.Code(err), trouble(err), failedIP(err)
+		f.Kube.Code, f.Kube.Trouble = orkaapi.Code(err), trouble(err)
 	})
+}
+
+// kubePort tells whether a connection to the Kubernetes API comes about, sooner than its client
+// would give up.
+func (o *atOrka) kubePort(ctx context.Context, way string) (*doctor.Trouble, string) {
+	u, err := url.Parse(o.info.APIEndpoint)
+	if err != nil || o.webProxy() != nil {
+		return nil, "" // its client tells
+	}
+	port := 443
+	if n, err := strconv.Atoi(u.Port()); err == nil {
+		port = n
+	}
+	one := doctor.Facts{Target: doctor.Target{Host: u.Hostname(), Port: port, Via: way}}
+	tcp(ctx, &one, o.dial)
+	if one.Dial.Trouble == nil {
+		return nil, ""
+	}
+	return &doctor.Trouble{Reason: one.Dial.Trouble.Reason, Text: one.Target.Address() + ": " + one.Dial.Trouble.Text}, one.Dial.IP
 }
 
 // grant asks for one right: the Kubernetes API, which knows, else the REST API by trying

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -186,6 +187,27 @@ func TestATokenThatMayOnlyLook(t *testing.T) {
 	// Through REST only what changes nothing can be tried.
 	cfg.Door = orka.DoorREST
 	place(t, patient(cfg)).want(t, "kubernetes-api: skipped NotHere", "permission list VMs: ok")
+}
+
+// The cluster's other API is often not open: then REST does, and says less.
+func TestTheKubernetesAPIIsNotOpen(t *testing.T) {
+	s := cluster(t, nil)
+	cfg := config(t, s, devorka.Grant{Role: "orka-dev"})
+	closed := strings.TrimPrefix(s.KubeEndpoint(), "https://")
+	cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address == closed {
+			address = "127.0.0.1:1" // where nobody listens
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	c := place(t, patient(cfg))
+	c.want(t, "kubernetes-api: warning Refused", "permission list VMs: ok", "permission list nodes: ok", "permission create VMs: warning Unknown",
+		"permission watch VMs: skipped Unknown", "image-cached: skipped Unknown", "capacity: ok")
+	if !strings.Contains(c["kubernetes-api"].Cure, "outrigger image push is not possible") {
+		t.Errorf("the cure is %q", c["kubernetes-api"].Cure)
+	}
+	cfg.Door = orka.DoorKubernetes
+	place(t, patient(cfg)).want(t, "kubernetes-api: failed Refused")
 }
 
 func TestImagesAndRoom(t *testing.T) {

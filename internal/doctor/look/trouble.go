@@ -42,14 +42,14 @@ func reasonOf(err error) doctor.Reason {
 		return doctor.Untrusted
 	case errors.As(err, &record):
 		return doctor.NotTLS
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return doctor.Refused
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EADDRNOTAVAIL):
-		return doctor.NoRoute
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return doctor.Silent
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return doctor.Closed
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return ofErrno(errno)
 	}
 	return doctor.Other
 }
