@@ -44,8 +44,8 @@ type MachineImageSpec struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +required
 	Base string `json:"base"`
-	// What is run on a machine of the base: its first line may name who runs it ("#!/bin/zsh"); else a shell does, which
-	// stops at the first command that fails.
+	// What is run on a machine of the base, as the login's user. Its first line may name who runs it ("#!/bin/zsh"); else a
+	// shell does. Shells stop at the first command that fails.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=262144
 	// +optional
@@ -117,9 +117,10 @@ type ImageFile struct {
 	// +kubebuilder:validation:Maximum=511
 	// +optional
 	Mode *int32 `json:"mode,omitempty"`
+	// Its content, from a ConfigMap in the controller's namespace.
 	// +optional
 	ConfigMap *KeyReference `json:"configMap,omitempty"`
-	// Everybody who has a machine of the image can read what is in it.
+	// Its content, from a Secret in the controller's namespace. Everybody who has a machine of the image can read it.
 	// +optional
 	Secret *KeyReference `json:"secret,omitempty"`
 }
@@ -175,9 +176,10 @@ type BuiltImage struct {
 type ImageBuild struct {
 	// The image that is, or was, to be built.
 	Image string `json:"image"`
-	// Its MachineClaim in the controller's namespace, and that claim's UID.
+	// Its MachineClaim in the controller's namespace.
 	// +optional
 	Claim string `json:"claim,omitempty"`
+	// That claim's UID.
 	// +optional
 	ClaimUID string `json:"claimUID,omitempty"`
 	// The machine on which it is built, or which is kept after it failed.

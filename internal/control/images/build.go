@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -285,6 +286,9 @@ func described(i *v1alpha1.MachineImage, name string, have provider.Image) v1alp
 	return v1alpha1.BuiltImage{Name: name, Base: i.Spec.Base, Since: &now, Bytes: have.Bytes}
 }
 
+// keptMark is where a condition's message begins to speak of the machine that is kept.
+const keptMark = "; machine "
+
 // fail writes down that a try has failed, why, and when the next one is.
 func (r *reconciler) fail(ctx context.Context, l *look, f failure) error {
 	now := metav1.Now()
@@ -307,7 +311,7 @@ func (r *reconciler) fail(ctx context.Context, l *look, f failure) error {
 			b.KeptUntil = &metav1.Time{Time: now.Add(keep)}
 			kept = fmt.Sprintf("machine %s is kept until %s to look at: Secret %s of namespace %s says how it is entered",
 				b.Machine, b.KeptUntil.UTC().Format(time.RFC3339), pools.LoginSecret(b.Machine), r.Namespace)
-			message += "; " + kept
+			message += keptMark + strings.TrimPrefix(kept, "machine ")
 		} else {
 			b.Machine = ""
 		}

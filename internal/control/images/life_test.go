@@ -126,6 +126,13 @@ func TestAMachineIsKept(t *testing.T) {
 		t.Fatalf("the claim is %+v; want it with machine %s", c, b.Machine)
 	}
 	// Who has seen enough deletes the claim; what is changed begins anew at once.
+	w.must(w.Delete(t.Context(), w.claim()))
+	w.eventually("it is not said to be kept any more", func() bool {
+		i := w.image()
+		return i.Status.Build.Machine == "" && i.Status.Build.KeptUntil == nil && strings.HasSuffix(message(i), "line 1: exit 1: exit code 1")
+	})
+	w.script("exit 2")
+	w.eventually("another one is kept", func() bool { b := w.image().Status.Build; return b.Machine != "" && b.KeptUntil != nil })
 	w.script("echo mended")
 	i = w.becomes(metav1.ConditionTrue, "Built")
 	w.eventually("the machine is given back", func() bool { return w.claim() == nil && w.cloud.Count() == 0 })

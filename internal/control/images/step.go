@@ -3,6 +3,7 @@ package images
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -34,8 +35,10 @@ func (r *reconciler) step(ctx context.Context, l *look) (next, error) {
 	if l.trouble != nil {
 		return r.hindered(ctx, l)
 	}
-	now := time.Now()
-	s := Decide(l.snapshot(now))
+	if b := i.Status.Build; l.claim == nil && b != nil && b.KeptUntil != nil { // somebody has looked, and given it back
+		return next{now: true}, r.notKept(ctx, l)
+	}
+	s := Decide(l.snapshot(time.Now()))
 	switch s.Do {
 	case Settle:
 		return r.settle(ctx, l)
@@ -61,13 +64,13 @@ func (r *reconciler) step(ctx context.Context, l *look) (next, error) {
 }
 
 // hindered says what keeps the image from being built, and tries again later. A machine is not held meanwhile, but one
-// that is kept to be looked at.
+// that is kept to be looked at, or if all that is missing is an answer.
 func (r *reconciler) hindered(ctx context.Context, l *look) (next, error) {
 	if l.trouble.passing && meta.IsStatusConditionTrue(l.image.Status.Conditions, v1alpha1.ImageBuilt) && l.image.Generation == l.image.Status.ObservedGeneration {
 		return next{after: r.Times.Inputs}, nil // nothing is to be built, and the image serves
 	}
 	kept := l.image.Status.Build != nil && l.image.Status.Build.KeptUntil != nil
-	if l.claim != nil && l.claim.DeletionTimestamp.IsZero() && !kept {
+	if l.claim != nil && l.claim.DeletionTimestamp.IsZero() && !kept && !l.trouble.passing {
 		if err := r.drop(ctx, l, Step{Reason: whyOver}); err != nil {
 			return next{}, err
 		}
@@ -150,7 +153,18 @@ func (r *reconciler) drop(ctx context.Context, l *look, s Step) error {
 	if b := l.image.Status.Build; b == nil || b.KeptUntil == nil {
 		return nil
 	}
-	_, err := r.setStatus(ctx, l, func(st *v1alpha1.MachineImageStatus) { st.Build.Machine, st.Build.KeptUntil = "", nil })
+	return r.notKept(ctx, l)
+}
+
+// notKept writes down that a failed build's machine is given back.
+func (r *reconciler) notKept(ctx context.Context, l *look) error {
+	_, err := r.setStatus(ctx, l, func(st *v1alpha1.MachineImageStatus) {
+		st.Build.Machine, st.Build.KeptUntil = "", nil
+		if c := meta.FindStatusCondition(st.Conditions, v1alpha1.ImageBuilt); c != nil {
+			message, _, _ := strings.Cut(c.Message, keptMark)
+			built(l.image, st, false, c.Reason, message)
+		}
+	})
 	return err
 }
 
