@@ -70,7 +70,7 @@ func TestTheMachineIsAsTheRecipeSaysAndNothingElseIsThere(t *testing.T) {
 	s := start(t)
 	dir := s.Dir(t)
 	out, err := s.provision(t, imagebuild.Recipe{
-		Script: []byte("echo \"in $PWD\"\n. ./tools.sh\nset -- a b\nhello \"$@\" >made\nsleep 1000 >/dev/null 2>&1 &\necho err >&2\n"),
+		Script: []byte("echo \"in $PWD\"\n. ./tools.sh\nset -- a b\nhello \"$@\" >made\nsleep 1000 &\necho err >&2\n"),
 		Files: []imagebuild.File{
 			{Path: "~/tools.sh", Mode: 0o640, Content: []byte("hello() { echo hello $# ${0##*/}; }\n")},
 			{Path: dir + "/sub/it's data", Mode: 0o755, Content: []byte{0, 1, '\n'}},
