@@ -45,6 +45,7 @@ type world struct {
 	client.Client
 	orka *devorka.Server
 	name string // of the pool, and of the controller's namespace, where only restricted Pods are admitted
+	now  func() time.Time
 }
 
 func newWorld(t *testing.T) *world {
@@ -59,7 +60,7 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{T: t, orka: s, name: fmt.Sprintf("macs-%d", worlds.Add(1))}
+	w := &world{T: t, orka: s, name: fmt.Sprintf("macs-%d", worlds.Add(1)), now: time.Now}
 	w.Client, err = client.New(server.Config(), client.Options{Scheme: server.Scheme()})
 	w.must(err)
 	token, err := s.Token(devorka.Grant{Role: "orka-dev"})
@@ -92,7 +93,7 @@ func (w *world) must(err error) {
 // call runs outrigger doctor for the pool.
 func (w *world) call(ctx context.Context, args ...string) (string, error) {
 	var out bytes.Buffer
-	a := app.New(&term.IO{In: strings.NewReader(""), Out: &out, Err: &out, Environ: []string{"HOME=" + w.TempDir()}, Now: time.Now})
+	a := app.New(&term.IO{In: strings.NewReader(""), Out: &out, Err: &out, Environ: []string{"HOME=" + w.TempDir()}, Now: w.now})
 	cmd := New(a)
 	a.Flags.Add(cmd.PersistentFlags())
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
@@ -233,6 +234,77 @@ func TestACallThatIsInterruptedLeavesNoPod(t *testing.T) {
 		t.Error("it ended well")
 	}
 	w.nothingLeft()
+}
+
+// What a doctor has left who was killed goes with the next one.
+func TestAPodThatWasLeft(t *testing.T) {
+	w := newWorld(t)
+	left := podOf("outrigger-doctor-left", w.name, "registry.example.com/outrigger/cli:v1")
+	w.must(w.Create(t.Context(), left))
+	w.now = func() time.Time { return time.Now().Add(2 * podLife) }
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = w.call(ctx, "--pool", w.name, "--in-cluster")
+	}()
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(20 * time.Millisecond) {
+		if err := w.Get(t.Context(), client.ObjectKeyFromObject(left), &corev1.Pod{}); apierrors.IsNotFound(err) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Error("it is still there")
+			break
+		}
+	}
+	w.pod()
+	cancel()
+	<-ended
+	w.nothingLeft()
+}
+
+func TestWhatAPodWaitsFor(t *testing.T) {
+	waiting := func(reason, message string) corev1.PodStatus {
+		return corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}}}
+	}
+	for _, tt := range []struct {
+		name   string
+		status corev1.PodStatus
+		waits  string
+		done   bool
+		want   fault.Kind
+	}{
+		{"nobody has looked", corev1.PodStatus{}, "its node has not begun it", false, ""},
+		{"no node", corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "0/3 nodes"}}}, "Unschedulable: 0/3 nodes", false, ""},
+		{"its image comes", waiting("ContainerCreating", ""), "ContainerCreating", false, ""},
+		{"its image may yet come", waiting("ErrImagePull", "timeout"), "ErrImagePull: timeout", false, ""},
+		{"its image does not come", waiting("ImagePullBackOff", "not found"), "", false, fault.UnknownImage},
+		{"it cannot be", waiting("CreateContainerConfigError", "no user"), "", false, fault.ProviderRefused},
+		{"it runs", corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}, "", true, ""},
+		{"it has ended", corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}}}}, "", true, ""},
+		{"it was evicted", corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "memory"}, "", false, fault.NoCapacity},
+	} {
+		pod := podOf("p", "ns", "image")
+		pod.Status = tt.status
+		waits, done, err := stateOf(pod)
+		if waits != tt.waits || done != tt.done || fault.Of(err) != tt.want {
+			t.Errorf("%s: %q, %t, %v", tt.name, waits, done, err)
+		}
+	}
+}
+
+func TestTheImageBesideTheControllers(t *testing.T) {
+	for controller, want := range map[string]string{
+		"registry.example.com/outrigger/controller:v1.2": "registry.example.com/outrigger/cli:v1.2",
+		"localhost:5000/controller:dev":                  "localhost:5000/cli:dev",
+		"outrigger/controller@sha256:abc":                "",
+		"registry.example.com/outrigger/controller":      "",
+		"registry.example.com/controller:1/other:2":      "",
+	} {
+		if got, _ := cliBeside(controller); got != want {
+			t.Errorf("beside %s: %q, want %q", controller, got, want)
+		}
+	}
 }
 
 // In another namespace than the controller's the Pod gets neither token nor login.
