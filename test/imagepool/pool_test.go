@@ -38,6 +38,7 @@ import (
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/test/agents"
 	"outrigger.dev/outrigger/test/apiserver"
+	"outrigger.dev/outrigger/test/controller"
 )
 
 var server *apiserver.Server
@@ -123,33 +124,16 @@ func (w *world) secret(name, key, text string) {
 	w.must(w.Create(w.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.name, Name: name}, StringData: map[string]string{key: text}}))
 }
 
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
-}
-
 // control runs a controller until the test has ended and cleaned up.
 func (w *world) control() {
 	w.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
-	log := slog.New(slog.NewTextHandler(testWriter{w.T}, nil))
+	log := controller.Log(w, slog.LevelInfo)
 	over := ready.New(w.agents, reach.Options{}, log)
-	mgr, err := manager.New(ctx, server.Config(), manager.Options{
-		Namespace: w.name, ClusterID: "test", MetricsAddress: "0", ProbeAddress: "0", Log: log,
+	controller.Start(w.T, server.Config(), manager.Options{
+		Namespace: w.name, ClusterID: "test", Log: log,
 		Places: places.New(all.Place{State: w.state, Agents: w.agents, Log: log}), Readier: over, Maker: over,
 		Times:      pools.Times{Backoff: 200 * time.Millisecond, BackoffMost: time.Second, Herald: 20 * time.Millisecond},
 		ImageTimes: images.Times{Look: 500 * time.Millisecond, Retry: time.Hour, Tell: 50 * time.Millisecond, Collect: 200 * time.Millisecond},
-	})
-	w.must(err)
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	w.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			w.Errorf("controller: %v", err)
-		}
 	})
 }
 

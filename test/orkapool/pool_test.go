@@ -31,6 +31,7 @@ import (
 	"outrigger.dev/outrigger/internal/provider/all"
 	"outrigger.dev/outrigger/test/apiserver"
 	"outrigger.dev/outrigger/test/cloud"
+	"outrigger.dev/outrigger/test/controller"
 )
 
 var server *apiserver.Server
@@ -115,23 +116,13 @@ func (w *world) must(err error) {
 // control runs a controller until the test has ended and cleaned up.
 func (w *world) control() {
 	w.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
-	mgr, err := manager.New(ctx, server.Config(), manager.Options{
-		Namespace: w.pool, MetricsAddress: "0", ProbeAddress: "0",
-		Places: places.New(all.Place{State: w.TempDir()}), Readier: &cloud.Readier{}, Log: slog.New(slog.DiscardHandler),
+	controller.Start(w.T, server.Config(), manager.Options{
+		Namespace: w.pool,
+		Places:    places.New(all.Place{State: w.TempDir()}), Readier: &cloud.Readier{}, Log: slog.New(slog.DiscardHandler),
 		Times: pools.Times{
 			Backoff: 200 * time.Millisecond, BackoffMost: time.Second, Survey: 200 * time.Millisecond,
 			Herald: 20 * time.Millisecond, Call: 3 * time.Second,
 		},
-	})
-	w.must(err)
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	w.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			w.Errorf("controller: %v", err)
-		}
 	})
 }
 

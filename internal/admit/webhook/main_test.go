@@ -30,6 +30,7 @@ import (
 	"outrigger.dev/outrigger/internal/admit"
 	"outrigger.dev/outrigger/internal/admit/webhook"
 	"outrigger.dev/outrigger/test/apiserver"
+	"outrigger.dev/outrigger/test/controller"
 )
 
 var server *apiserver.Server
@@ -117,7 +118,7 @@ func (w *world) replica(address, url string, times webhook.Times) *replica {
 	hook, err := webhook.New(webhook.Options{
 		Namespace: system, Address: address, URL: url,
 		Relay: admit.Config{RelayImage: "relay:test"}, Times: times,
-		Log: slog.New(slog.NewTextHandler(testWriter{w.T}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log: controller.Log(w, slog.LevelDebug),
 	})
 	w.must(err)
 	mgr, err := ctrl.NewManager(server.Config(), ctrl.Options{
@@ -188,13 +189,6 @@ func freeAddress(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
 }
 
 // eventually waits for a fact.

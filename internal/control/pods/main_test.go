@@ -5,7 +5,6 @@ package pods_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -28,6 +27,7 @@ import (
 	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/test/apiserver"
 	"outrigger.dev/outrigger/test/cloud"
+	"outrigger.dev/outrigger/test/controller"
 )
 
 var server *apiserver.Server
@@ -78,35 +78,11 @@ func (w *world) control() (stop func()) { return w.controlBy(w.config()) }
 
 func (w *world) controlBy(config *rest.Config) (stop func()) {
 	w.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
-	log := slog.New(slog.NewTextHandler(testWriter{w.T}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	mgr, err := manager.New(ctx, config, manager.Options{
-		Namespace: w.home(), ClusterID: "test", MetricsAddress: "0", ProbeAddress: "0",
-		Places: cloud.Places{Cloud: w.cloud}, Readier: w.ready, Log: log,
+	return controller.Start(w.T, config, manager.Options{
+		Namespace: w.home(), ClusterID: "test",
+		Places: cloud.Places{Cloud: w.cloud}, Readier: w.ready,
 		Times: pools.Times{Backoff: 50 * time.Millisecond, Herald: 20 * time.Millisecond, Survey: 100 * time.Millisecond},
 	})
-	w.must(err)
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	stopped := false
-	stop = func() {
-		if !stopped {
-			stopped = true
-			cancel()
-			if err := <-done; err != nil {
-				w.Errorf("controller: %v", err)
-			}
-		}
-	}
-	w.Cleanup(stop)
-	return stop
-}
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
 }
 
 // makePool makes the world's pool.

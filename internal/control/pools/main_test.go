@@ -5,8 +5,6 @@ package pools_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"outrigger.dev/outrigger/internal/control/pools"
 	"outrigger.dev/outrigger/test/apiserver"
 	"outrigger.dev/outrigger/test/cloud"
+	"outrigger.dev/outrigger/test/controller"
 )
 
 var server *apiserver.Server
@@ -70,39 +69,14 @@ func (w *world) control(times pools.Times) (stop func()) {
 // controlAs does so with another identity of the cluster.
 func (w *world) controlAs(cluster string, times pools.Times) (stop func()) {
 	w.Helper()
-	ctx, cancel := context.WithCancel(context.WithoutCancel(w.Context()))
 	if times.Backoff == 0 {
 		times.Backoff = 50 * time.Millisecond
 	}
 	times.Herald = 20 * time.Millisecond
-	log := slog.New(slog.NewTextHandler(testWriter{w.T}, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	mgr, err := manager.New(ctx, server.Config(), manager.Options{
-		Namespace: w.pool, ClusterID: cluster, MetricsAddress: "0", ProbeAddress: "0",
-		Places: cloud.Places{Cloud: w.cloud}, Readier: w.ready, Times: times, Log: log,
+	return controller.Start(w.T, server.Config(), manager.Options{
+		Namespace: w.pool, ClusterID: cluster,
+		Places: cloud.Places{Cloud: w.cloud}, Readier: w.ready, Times: times,
 	})
-	w.must(err)
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	stopped := false
-	stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
-		cancel()
-		if err := <-done; err != nil {
-			w.Errorf("controller: %v", err)
-		}
-	}
-	w.Cleanup(stop)
-	return stop
-}
-
-type testWriter struct{ t *testing.T }
-
-func (w testWriter) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
 }
 
 // makePool makes the world's pool, changed by change.

@@ -28,6 +28,7 @@ import (
 	"outrigger.dev/outrigger/internal/reach"
 	"outrigger.dev/outrigger/internal/reach/deliver"
 	"outrigger.dev/outrigger/test/apiserver"
+	"outrigger.dev/outrigger/test/controller"
 	"outrigger.dev/outrigger/test/macshell"
 )
 
@@ -90,32 +91,15 @@ func newWorld(t *testing.T, pool string) *world {
 	w.Client, err = client.New(server.Config(), client.Options{Scheme: server.Scheme()})
 	w.must(err)
 	w.must(w.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: pool}}))
-	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	log := slog.New(slog.NewTextHandler(writer{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	log := controller.Log(t, slog.LevelInfo)
 	source := deliver.Dirs(agents)
-	mgr, err := manager.New(ctx, server.Config(), manager.Options{
-		Namespace: pool, MetricsAddress: "0", ProbeAddress: "0", Log: log,
+	controller.Start(t, server.Config(), manager.Options{
+		Namespace: pool, Log: log,
 		Places:  places.New(all.Place{State: t.TempDir(), Agents: source, Log: log}),
 		Readier: ready.New(source, reach.Options{}, log),
 		Times:   pools.Times{Backoff: 50 * time.Millisecond, Herald: 20 * time.Millisecond},
 	})
-	w.must(err)
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("controller: %v", err)
-		}
-	})
 	return w
-}
-
-type writer struct{ t *testing.T }
-
-func (w writer) Write(p []byte) (int, error) {
-	w.t.Log(strings.TrimSpace(string(p)))
-	return len(p), nil
 }
 
 func (w *world) must(err error) {
