@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/control/pools"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/provider"
 	"outrigger.dev/outrigger/test/cloud"
@@ -384,6 +385,45 @@ func TestAProviderThatFails(t *testing.T) {
 	if got := w.cloud.ImageNames(); len(got) != 2 {
 		t.Errorf("images %v, want the base and one more", got)
 	}
+}
+
+// bare are places whose providers keep no images.
+type bare struct{ pools.Places }
+
+func (b bare) Open(p *v1alpha1.MachinePool, login, access *corev1.Secret) (pools.Place, error) {
+	place, err := b.Places.Open(p, login, access)
+	place.Provider = struct{ provider.Provider }{place.Provider}
+	return place, err
+}
+
+func TestAProviderThatKeepsNoImages(t *testing.T) {
+	w := newWorld(t)
+	w.places = bare{w.places}
+	w.control()
+	w.makePool(0, 1, nil)
+	w.makeImage("echo", nil)
+	if got := message(w.becomes(metav1.ConditionFalse, "NotSupported")); !strings.Contains(got, "pool "+w.name+" keeps no images: orka and qemu do") {
+		t.Errorf("the condition says %q", got)
+	}
+	if w.claim() != nil {
+		t.Error("there is a claim, for nothing")
+	}
+}
+
+// Without the pool nobody can be asked to delete images: the object goes all the same, and says what it leaves.
+func TestImagesAreLeftWithoutTheirPool(t *testing.T) {
+	w := newWorld(t)
+	w.control()
+	w.makePool(0, 1, nil)
+	w.makeImage("echo", func(s *v1alpha1.MachineImageSpec) { s.DeletionPolicy = v1alpha1.DeletionDelete })
+	i := w.becomes(metav1.ConditionTrue, "Built")
+	w.eventually("nothing is in use", func() bool { return w.cloud.Count() == 0 && len(w.machines()) == 0 })
+	p := &v1alpha1.MachinePool{ObjectMeta: metav1.ObjectMeta{Name: w.name}}
+	w.must(w.Delete(t.Context(), p))
+	w.eventually("the pool is gone", func() bool { return apierrors.IsNotFound(w.Get(t.Context(), client.ObjectKeyFromObject(p), p)) })
+	w.must(w.Delete(t.Context(), i))
+	w.eventually("the object is gone", func() bool { return apierrors.IsNotFound(w.Get(t.Context(), client.ObjectKeyFromObject(i), i)) })
+	w.hears("ImagesLeft", i.Status.Image)
 }
 
 func TestImagesOfAnObjectThatIsDeleted(t *testing.T) {

@@ -44,6 +44,7 @@ type world struct {
 	maker  *cloud.Maker
 	name   string // of the pool and of the image
 	times  images.Times
+	places pools.Places
 	config *rest.Config // the controller's
 
 	meanwhile func() // is called while the world waits for a fact
@@ -55,7 +56,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	c := &cloud.Cloud{Dir: t.TempDir()}
 	w := &world{
-		T: t, cloud: c, maker: &cloud.Maker{Cloud: c}, name: fmt.Sprintf("xcode-%d", worlds.Add(1)), config: server.ConfigFor(apiserver.Nobody),
+		T: t, cloud: c, maker: &cloud.Maker{Cloud: c}, name: fmt.Sprintf("xcode-%d", worlds.Add(1)), config: server.ConfigFor(apiserver.Nobody), places: cloud.Places{Cloud: c},
 		times:     images.Times{Look: 200 * time.Millisecond, Inputs: 50 * time.Millisecond, Retry: 100 * time.Millisecond, Tell: 20 * time.Millisecond, Collect: 50 * time.Millisecond},
 		meanwhile: func() {},
 	}
@@ -95,7 +96,7 @@ func (w *world) controlBy(config *rest.Config) (stop func()) {
 	w.Helper()
 	return controller.Start(w.T, config, manager.Options{
 		Namespace: w.home(), ClusterID: "test",
-		Places: cloud.Places{Cloud: w.cloud}, Readier: &cloud.Readier{}, Maker: w.maker, ImageTimes: w.times,
+		Places: w.places, Readier: &cloud.Readier{}, Maker: w.maker, ImageTimes: w.times,
 		Times: pools.Times{Backoff: 50 * time.Millisecond, Herald: 20 * time.Millisecond, Survey: 100 * time.Millisecond},
 	})
 }
