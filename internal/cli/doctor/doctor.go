@@ -168,12 +168,11 @@ func (v *visit) examine(ctx context.Context) {
 	default:
 		subjects, why = v.choose(ctx)
 	}
-	for _, s := range subjects {
-		if v.notHere != "" {
-			s.Left = v.notHere
-		}
-		v.patient.Machine(ctx, s, v.out.add)
+	here := slices.Clone(subjects)
+	for i := range here {
+		here[i].Left = v.notHere
 	}
+	v.patient.Machines(ctx, here, v.out.add)
 	if len(subjects) == 0 && ctx.Err() == nil {
 		v.patient.NoMachine(why, v.out.add)
 	}

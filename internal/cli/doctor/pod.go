@@ -268,9 +268,7 @@ func carry(ctx context.Context, a *app.App, file string) error {
 	out := newSheet(a, p)
 	out.from = "pod"
 	p.Place(ctx, out.add)
-	for _, s := range subjects {
-		p.Machine(ctx, s, out.add)
-	}
+	p.Machines(ctx, subjects, out.add)
 	if len(subjects) == 0 {
 		p.NoMachine(order.Why, out.add)
 	}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"outrigger.dev/outrigger/internal/doctor"
@@ -95,6 +96,38 @@ func (p Patient) Place(ctx context.Context, report func(doctor.Result)) []doctor
 		}
 	}
 	return examine(ctx, doctor.Place, &f, looks, report)
+}
+
+// atOnce is how many machines are looked at side by side: one that is switched off takes as long as
+// a connection may.
+const atOnce = 8
+
+// Machines looks at several machines at once, and reports them in their order.
+func (p Patient) Machines(ctx context.Context, all []Subject, report func(doctor.Result)) {
+	if len(all) == 1 { // as it comes
+		p.Machine(ctx, all[0], report)
+		return
+	}
+	found := make([][]doctor.Result, len(all))
+	done := make([]chan struct{}, len(all))
+	slots := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i, s := range all {
+		done[i] = make(chan struct{})
+		wg.Go(func() {
+			defer close(done[i])
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			found[i] = p.Machine(ctx, s, func(doctor.Result) {})
+		})
+	}
+	for i := range all {
+		<-done[i]
+		for _, r := range found[i] {
+			report(r)
+		}
+	}
+	wg.Wait()
 }
 
 func (p Patient) placeFacts() doctor.Facts {

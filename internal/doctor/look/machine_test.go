@@ -110,3 +110,23 @@ func TestAClockThatIsWrong(t *testing.T) {
 		t.Errorf("clock: %s", c["clock"].Found)
 	}
 }
+
+// Hosts are looked at side by side and reported one after the other.
+func TestHostsAreReportedInTheirOrder(t *testing.T) {
+	s := sshd.Start(t, sshd.Options{})
+	var hosts []look.Subject
+	for _, name := range []string{"a", "b", "c", "d"} {
+		hosts = append(hosts, look.Subject{Title: "host " + name, Endpoint: s.Endpoint()})
+	}
+	hosts[1].Endpoint.Port = 1 // nobody listens
+	var order []string
+	p := look.Patient{Name: "rack", Kind: doctor.SSH, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
+	p.Machines(t.Context(), hosts, func(r doctor.Result) {
+		if r.Check == "login" {
+			order = append(order, r.Subject+" "+string(r.State))
+		}
+	})
+	if got := strings.Join(order, ", "); got != "host a ok, host b skipped, host c ok, host d ok" {
+		t.Errorf("reported: %s", got)
+	}
+}
