@@ -3,6 +3,8 @@
 package images_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -384,6 +388,41 @@ func TestAProviderThatFails(t *testing.T) {
 	w.eventually("nothing is left", func() bool { return w.claim() == nil && w.cloud.Count() == 0 })
 	if got := w.cloud.ImageNames(); len(got) != 2 {
 		t.Errorf("images %v, want the base and one more", got)
+	}
+}
+
+// What kubectl get shows: which image pools use, whether it is what is asked for, and which was before.
+func TestTheTable(t *testing.T) {
+	w := newWorld(t)
+	w.times.Retry = time.Hour
+	w.control()
+	w.makePool(0, 1, nil)
+	w.makeImage("echo one", nil)
+	first := w.becomes(metav1.ConditionTrue, "Built").Status.Image
+	w.script("echo two")
+	w.eventually("the second is in use", func() bool { return w.image().Status.Image != first && w.is(metav1.ConditionTrue, "Built") })
+	second := w.image().Status.Image
+	w.script("exit 3")
+	w.becomes(metav1.ConditionFalse, "ScriptFailed")
+	config := rest.CopyConfig(server.Config())
+	config.GroupVersion, config.APIPath, config.NegotiatedSerializer = &v1alpha1.GroupVersion, "/apis", scheme.Codecs.WithoutConversion()
+	c, err := rest.RESTClientFor(config)
+	w.must(err)
+	data, err := c.Get().Resource("machineimages").Name(w.name).SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").DoRaw(t.Context())
+	w.must(err)
+	var table metav1.Table
+	w.must(json.Unmarshal(data, &table))
+	got := map[string]string{}
+	for n, column := range table.ColumnDefinitions {
+		got[column.Name] = fmt.Sprint(table.Rows[0].Cells[n])
+	}
+	for column, want := range map[string]string{
+		"Pool": w.name, "Image": second, "Built": "False", "Reason": "ScriptFailed", "Previous": first, "Base": base,
+		"Message": "image " + w.image().Status.Wanted + ": script: line 1: exit 3: exit code 3",
+	} {
+		if got[column] != want {
+			t.Errorf("column %s is %q, want %q", column, got[column], want)
+		}
 	}
 }
 
