@@ -163,7 +163,7 @@ func TestReminded(t *testing.T) {
 	hosts := []sshhost.Host{hostOf(t, "here", here, 1), hostOf(t, "away", away, 1)}
 	at := create(t, open(t, hosts...), "a").Endpoint
 	if at.Port != here.Endpoint().Port {
-		here, away = away, here
+		away = here
 	}
 	away.Stop()
 	p := open(t, hosts...)
