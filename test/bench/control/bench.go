@@ -128,7 +128,7 @@ func (b *bench) setUp(ctx context.Context) error {
 func (b *bench) claim(ctx context.Context, pool string, n int) error {
 	return b.client.Create(ctx, &v1alpha1.MachineClaim{
 		ObjectMeta: metav1.ObjectMeta{Namespace: fmt.Sprint("team-", n%10), Name: claimName(pool, n)},
-		Spec:       v1alpha1.MachineClaimSpec{Pool: pool, Holder: &v1alpha1.Holder{Kind: "Pod", Name: claimName(pool, n), UID: claimName(pool, n)}},
+		Spec:       v1alpha1.MachineClaimSpec{Pool: pool}, // nobody that the controller looks after holds it
 	})
 }
 
