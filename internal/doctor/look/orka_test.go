@@ -58,29 +58,12 @@ func patient(c orka.Config) look.Patient {
 	return look.Patient{Name: "macs", Kind: doctor.Orka, Config: c, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
 }
 
-// A chart is what was found, by check.
-type chart map[string]doctor.Result
-
-func (c chart) add(r doctor.Result) { c[r.Check] = r }
-
 // place looks at an Orka.
 func place(t *testing.T, p look.Patient) chart {
 	t.Helper()
 	c := chart{}
 	p.Place(t.Context(), c.add)
 	return c
-}
-
-// want compares "check: state reason" with what was found.
-func (c chart) want(t *testing.T, all ...string) {
-	t.Helper()
-	for _, w := range all {
-		check, state, _ := strings.Cut(w, ": ")
-		r := c[check]
-		if got := strings.TrimSpace(fmt.Sprintf("%s %s", r.State, r.Reason)); got != state {
-			t.Errorf("%s is %s (%s), want %s", check, got, r.Found, state)
-		}
-	}
 }
 
 func TestAnOrkaThatIsWell(t *testing.T) {
