@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"sync"
@@ -198,7 +199,7 @@ func (r *reconciler) again(ctx context.Context, err error) (reconcile.Result, er
 	switch {
 	case ctx.Err() != nil:
 		return reconcile.Result{}, nil // this process ends; the next one goes on
-	case apierrors.IsConflict(err), apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err):
+	case apierrors.IsConflict(err), apierrors.IsNotFound(err), apierrors.IsAlreadyExists(err), errors.Is(err, errSuperseded):
 		return reconcile.Result{RequeueAfter: soon}, nil // somebody else wrote first; that is no error
 	}
 	return reconcile.Result{}, err

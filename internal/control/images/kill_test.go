@@ -4,6 +4,7 @@ package images_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -23,7 +24,7 @@ func TestKilledAnywhere(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for at := 1; ; at++ {
 			k := &killer{at: int64(at), after: after}
-			oneLife(t, k)
+			t.Run(fmt.Sprintf("write %d, after it %t", at, after), func(t *testing.T) { oneLife(t, k) })
 			if !k.dead.Load() {
 				if at <= 6 {
 					t.Errorf("only %d writes; want at least: finalizer, claim, its status, script, saving, done, in use", at-1)
@@ -31,7 +32,7 @@ func TestKilledAnywhere(t *testing.T) {
 				break
 			}
 			if t.Failed() {
-				t.Fatalf("killed at write %d, after it: %t", at, after)
+				return
 			}
 		}
 	}
@@ -64,9 +65,9 @@ func oneLife(t *testing.T, k *killer) {
 	if got := w.cloud.ImageNames(); !slices.Equal(got, []string{base, i.Status.Image}) || len(i.Status.Images) != 1 || i.Status.Images[0].Name != i.Status.Image {
 		t.Errorf("images of the cloud: %v, of the status: %+v", got, i.Status)
 	}
-	stop()
-	w.meanwhile()
+	w.meanwhile() // killed by its last write
 	w.meanwhile = func() {}
+	stop()
 	w.must(w.Delete(t.Context(), i))
 	next := w.control()
 	w.eventually("the object goes", func() bool { return w.Get(t.Context(), client.ObjectKey{Name: i.Name}, i) != nil })
