@@ -1,6 +1,8 @@
 package examples
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -10,7 +12,16 @@ import (
 
 // Node returns the objects for the node: every image is image.
 func Node(objects []*unstructured.Unstructured, image string) []*unstructured.Unstructured {
-	return rewrite(objects, func(o *unstructured.Unstructured) { replaceImages(o.Object, image) })
+	return rewrite(objects, func(o *unstructured.Unstructured) { replaceImages(o.Object, image, func(string) {}) })
+}
+
+// images returns the names of images that Node replaces.
+func images(objects []*unstructured.Unstructured) []string {
+	found := map[string]bool{}
+	rewrite(objects, func(o *unstructured.Unstructured) {
+		replaceImages(o.Object, "", func(name string) { found[name] = true })
+	})
+	return slices.Sorted(maps.Keys(found))
 }
 
 // Machine returns the objects for machines of pool: the runs are annotated, and
@@ -40,21 +51,22 @@ func rewrite(objects []*unstructured.Unstructured, change func(*unstructured.Uns
 
 // replaceImages sets every field "image", and every other text that is an image
 // of one of the registries that the examples use, or the value of a param named
-// image: params hand such names on.
-func replaceImages(value any, image string) {
+// image: params hand such names on. It tells which.
+func replaceImages(value any, image string, tell func(string)) {
 	switch v := value.(type) {
 	case map[string]any:
 		for key, child := range v {
 			text, ok := child.(string)
 			if ok && (key == "image" && !strings.HasPrefix(text, "$(") || isImage(text) || key == "value" && v["name"] == "image") {
+				tell(text)
 				v[key] = image
 				continue
 			}
-			replaceImages(child, image)
+			replaceImages(child, image, tell)
 		}
 	case []any:
 		for _, child := range v {
-			replaceImages(child, image)
+			replaceImages(child, image, tell)
 		}
 	}
 }
@@ -64,7 +76,7 @@ func replaceSidecars(value any, image string) {
 	case map[string]any:
 		for key, child := range v {
 			if key == "sidecars" {
-				replaceImages(child, image)
+				replaceImages(child, image, func(string) {})
 				continue
 			}
 			replaceSidecars(child, image)
