@@ -30,6 +30,7 @@ import (
 	"outrigger.dev/outrigger/internal/control/ready"
 	"outrigger.dev/outrigger/internal/devorka"
 	"outrigger.dev/outrigger/internal/devorka/operator"
+	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/host"
 	"outrigger.dev/outrigger/internal/provider/all"
 	"outrigger.dev/outrigger/internal/provider/qemu/qemutest"
@@ -240,9 +241,18 @@ func (w *world) claimed(name, command string) string {
 	w.must(err)
 	defer h.Close()
 	w.must(h.Call(w.Context(), wire.MethodLeaseAcquire, wire.LeaseAcquire{Name: login.Lease, Owner: string(login.Owner), Expires: time.Now().Add(time.Hour)}, nil))
-	ssh, err := h.Client(w.Context())
-	w.must(err)
-	out, exit, err := ssh.Output(w.Context(), command, nil)
+	// A connection may break at any time, above all to a virtual machine that shares two processors: whoever
+	// uses machines asks again, and so does this.
+	var out []byte
+	var exit int
+	w.eventually("the machine answers", func() bool {
+		ssh, e := h.Client(w.Context())
+		if e == nil {
+			out, exit, e = ssh.Output(w.Context(), command, nil)
+		}
+		err = e
+		return !fault.Is(err, fault.Unreachable)
+	})
 	if err != nil || exit != 0 {
 		w.Fatalf("%s: exit code %d, %v: %s", command, exit, err, out)
 	}
