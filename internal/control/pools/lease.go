@@ -58,10 +58,11 @@ func (k *keeper) over(ctx context.Context, m *v1alpha1.Machine) (bool, error) {
 			st.Machine != "" && st.Machine != m.Name
 	}
 	cl := k.view.claim(ref.Namespace, ref.Name)
-	if cl != nil && !ends(cl) {
+	if cl != nil && !ends(cl) && k.view.seesClaim(ref.Namespace, ref.Name) {
 		return false, nil
 	}
-	// The cache may be behind; a release is for good.
+	// The cache may be behind, and a release is for good. Of a claim that it does not have only what we
+	// wrote ourselves is known; if that one was deleted, nothing will wake us again.
 	cl = &v1alpha1.MachineClaim{}
 	err := k.live.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, cl)
 	if apierrors.IsNotFound(err) {

@@ -127,6 +127,11 @@ func (v *view) claim(namespace, name string) *v1alpha1.MachineClaim {
 	return v.wroteClaims.newer(key, get[*v1alpha1.MachineClaim](v.claims, key))
 }
 
+// seesClaim tells whether the cache has the claim: then its end will be heard of.
+func (v *view) seesClaim(namespace, name string) bool {
+	return get[*v1alpha1.MachineClaim](v.claims, namespace+"/"+name) != nil
+}
+
 // machinesOf returns the pool's machines, in the order of their names, and whether
 // the cache does not have all of them. One that it does not have was just made,
 // as a rule; or it is gone, and then nobody may say so any more.
