@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"outrigger.dev/outrigger/test/e2e/user"
 )
@@ -75,4 +76,13 @@ func names(ctx context.Context, n *user.Namespace) (map[string]string, error) {
 		}
 	}
 	return known, nil
+}
+
+// images returns the names of images that Node replaces.
+func images(objects []*unstructured.Unstructured) []string {
+	found := map[string]bool{}
+	rewrite(objects, func(o *unstructured.Unstructured) {
+		replaceImages(o.Object, "", func(name string) { found[name] = true })
+	})
+	return sorted(found)
 }

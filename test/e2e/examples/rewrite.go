@@ -1,8 +1,6 @@
 package examples
 
 import (
-	"maps"
-	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -13,15 +11,6 @@ import (
 // Node returns the objects for the node: every image is image.
 func Node(objects []*unstructured.Unstructured, image string) []*unstructured.Unstructured {
 	return rewrite(objects, func(o *unstructured.Unstructured) { replaceImages(o.Object, image, func(string) {}) })
-}
-
-// images returns the names of images that Node replaces.
-func images(objects []*unstructured.Unstructured) []string {
-	found := map[string]bool{}
-	rewrite(objects, func(o *unstructured.Unstructured) {
-		replaceImages(o.Object, "", func(name string) { found[name] = true })
-	})
-	return slices.Sorted(maps.Keys(found))
 }
 
 // Machine returns the objects for machines of pool: the runs are annotated, and
