@@ -48,7 +48,8 @@ type MachineClaimSpec struct {
 	// Unset: until the claim is deleted.
 	// +optional
 	Holder *Holder `json:"holder,omitempty"`
-	// Keep the machine for so long after the holder failed.
+	// Keep the machine for so long after the holder failed, at most 24h; the pool may allow less.
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="keep is at most 24h, and not negative"
 	// +optional
 	Keep *metav1.Duration `json:"keep,omitempty"`
 	// What the holder's containers asked for, before the relay took their place.

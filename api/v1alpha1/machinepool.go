@@ -93,12 +93,23 @@ type MachinePoolSpec struct {
 	// +kubebuilder:default="10m"
 	// +optional
 	BootTimeout *metav1.Duration `json:"bootTimeout,omitempty"`
+	// How long and how many machines stay after their holders have failed.
+	// +optional
+	Keep *KeepSpec `json:"keep,omitempty"`
+	// How long a Pod may hold a machine until a node has taken the Pod. Then the machine is given back, and the Pod fails.
+	// +kubebuilder:default="15m"
+	// +optional
+	ScheduleTimeout *metav1.Duration `json:"scheduleTimeout,omitempty"`
 	// The way to the machines and to the provider's API; unset: directly.
 	// +optional
 	Reach *ReachSpec `json:"reach,omitempty"`
 	// The namespaces whose Pods may use this pool; unset: all.
 	// +optional
 	AllowedNamespaces *metav1.LabelSelector `json:"allowedNamespaces,omitempty"`
+	// The highest priority that a claim may have; one that asks for more is served as if it had asked for this.
+	// Unset: no limit, so that whoever may use the pool may be served before all others.
+	// +optional
+	MaxPriority *int32 `json:"maxPriority,omitempty"`
 	// Size of a machine, where the provider can choose; 0: its default.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
@@ -243,6 +254,24 @@ type ReuseSpec struct {
 	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
 }
 
+// A KeepSpec limits how long and how many machines stay with claims whose holders have failed: where the claim asks for
+// it with keep, and where results did not all come back.
+type KeepSpec struct {
+	// The longest time that a machine is kept; a claim that asks for more gets this.
+	// +kubebuilder:default="24h"
+	// +optional
+	MaxDuration *metav1.Duration `json:"maxDuration,omitempty"`
+	// How long a machine is kept whose results did not all come back; 0s: it is not.
+	// +kubebuilder:default="2h"
+	// +optional
+	Results *metav1.Duration `json:"results,omitempty"`
+	// How many machines may be kept at a time; unset: a quarter of the pool's max, at least one. While so many are
+	// kept the machine of another failed claim is given back at once, and an event says so.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Max *int32 `json:"max,omitempty"`
+}
+
 // A MachinePoolStatus counts.
 type MachinePoolStatus struct {
 	// The generation that the counts are of.
@@ -281,7 +310,7 @@ type MachinePoolStatus struct {
 	// Creations that failed one after another.
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
-	// Ready, Capacity, ProviderHealthy, TokenValid where the provider's token ends some day, and ImageReady where
+	// Ready, Capacity, ProviderHealthy, MachinesHealthy, TokenValid where the provider's token ends some day, and ImageReady where
 	// imageFrom is used.
 	// +listType=map
 	// +listMapKey=type
@@ -296,6 +325,7 @@ const (
 	PoolTokenValid      = "TokenValid"      // the provider's token does not end within days
 	PoolImageReady      = "ImageReady"      // imageFrom names an image that is built
 	PoolCapacity        = "Capacity"        // another machine could be made: max is not reached, the provider has room
+	PoolMachinesHealthy = "MachinesHealthy" // the machines answer; else which do not, and whether they are replaced
 )
 
 // +kubebuilder:object:root=true

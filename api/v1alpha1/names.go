@@ -37,6 +37,11 @@ const (
 	// AnnotationImages on a Pod has the images that its containers had before
 	// relays took their place, for people: JSON, by container.
 	AnnotationImages = "outrigger.dev/images"
+	// ResultsLeft says that results of a Pod are still on its machine, since they did not all come back. A relay
+	// that ends so puts the line "outrigger.dev/results-left: TEXT" into its container's termination message (in a
+	// list of Tekton's results: the value TEXT of an internal result of that key). Whoever may change the claim
+	// can annotate it with this name and TEXT. Either way the claim keeps its machine for a while: see [KeepSpec].
+	ResultsLeft = "outrigger.dev/results-left"
 	// Gate is the scheduling gate of a Pod that waits for a machine.
 	Gate = "outrigger.dev/machine"
 	// FinalizerMachine keeps a Machine until its provider has deleted it.

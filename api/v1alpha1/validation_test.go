@@ -5,6 +5,7 @@ package v1alpha1_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -183,5 +184,27 @@ func TestClaimIsFixed(t *testing.T) {
 		if err := c.Create(t.Context(), &v1alpha1.MachineClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: what}, Spec: spec}); err == nil {
 			t.Errorf("%s: accepted", what)
 		}
+	}
+}
+
+// Who makes claims by hand is held to the same limit as the webhook holds Pods to.
+func TestHowLongAClaimKeepsItsMachine(t *testing.T) {
+	c := newClient(t)
+	for _, tt := range []struct {
+		name string
+		keep time.Duration
+		want string
+	}{
+		{"a-day", 24 * time.Hour, ""},
+		{"none", 0, ""},
+		{"longer", 24*time.Hour + time.Second, "keep is at most 24h"},
+		{"a-year", 365 * 24 * time.Hour, "keep is at most 24h"},
+		{"negative", -time.Second, "not negative"},
+	} {
+		cl := &v1alpha1.MachineClaim{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "keep-" + tt.name},
+			Spec:       v1alpha1.MachineClaimSpec{Pool: "p", Keep: &metav1.Duration{Duration: tt.keep}},
+		}
+		refused(t, tt.name, c.Create(t.Context(), cl), tt.want)
 	}
 }
