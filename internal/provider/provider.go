@@ -27,11 +27,25 @@ type Provider interface {
 	Create(ctx context.Context, spec machine.Spec) (machine.Machine, error)
 	// Get returns the machine, or a fault of kind UnknownMachine.
 	Get(ctx context.Context, name machine.Name) (machine.Machine, error)
-	// List returns the machines of owner; "" lists all that Outrigger made.
+	// List returns the machines of owner; "" lists all that Outrigger made. Machines that are returned with an error
+	// are there; that one is missing then says nothing, but see [PartialError].
 	List(ctx context.Context, owner machine.Owner) ([]machine.Machine, error)
 	// Delete ends the machine and all that belongs to it. An unknown name is no error.
 	Delete(ctx context.Context, name machine.Name) error
 }
+
+// A PartialError is the error of a List that could look at some places and not at others. A machine that was not
+// returned is unknown if it is at one of Unseen, else it is not there.
+type PartialError struct {
+	Unseen []machine.Endpoint
+	Err    error
+}
+
+// Error returns the text of the cause.
+func (e *PartialError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *PartialError) Unwrap() error { return e.Err }
 
 // An Image is what machines are made from.
 type Image struct {

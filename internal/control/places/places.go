@@ -86,14 +86,20 @@ func (s *Places) openPool(p *v1alpha1.MachinePool, secret, access *corev1.Secret
 		return pools.Place{}, err
 	}
 	where.Dial = way.dial
+	keys := &hostKeys{file: s.knownHosts(p), dial: way.dial}
+	hosts, lasting := config.(sshhost.Config)
+	if lasting {
+		hosts.Learn = keys.learn
+		config = hosts
+	}
 	opened, err := all.Open(p.Name, config, where)
 	if err != nil {
 		return pools.Place{}, err
 	}
 	out := pools.Place{Provider: limit(opened)}
-	if ssh, ok := config.(sshhost.Config); ok {
+	if lasting {
 		out.Lasting = true
-		out.Provider = &acquainted{Provider: out.Provider, hosts: ssh.Hosts, dial: way.dial, file: s.knownHosts(p)}
+		out.Provider = &pinned{Provider: out.Provider, keys: keys}
 	}
 	out.Adopt = func(ep machine.Endpoint) machine.Endpoint {
 		if auth.User != "" {
@@ -112,4 +118,4 @@ func (s *Places) knownHosts(p *v1alpha1.MachinePool) string {
 	return filepath.Join(s.place.State, "known_hosts", p.Name)
 }
 
-var _ provider.Provider = (*acquainted)(nil)
+var _ provider.Provider = (*pinned)(nil)

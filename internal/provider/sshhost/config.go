@@ -19,6 +19,9 @@ type Config struct {
 
 	// Dial connects to the hosts, or to their first jump hosts; nil: TCP.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error) `yaml:"-"`
+	// Learn is called before each login to a host without HostKeys, with its host and port: it can put the key that
+	// the host shows into KnownHosts. An error is why the host cannot be entered. nil: nothing is learned.
+	Learn func(ctx context.Context, address string) error `yaml:"-"`
 }
 
 // A Host is one computer with room for Slots machines at a time.

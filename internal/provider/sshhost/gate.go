@@ -5,8 +5,9 @@ import "context"
 // Every call looks at every host, and a pool makes many calls at once. A host's
 // sshd refuses connections beyond a few that have not logged in yet (MaxStartups in
 // sshd_config(5): from 10 on), and each may be the first, which brings the agent.
-// So a host is entered by one at a time, and a few hosts at a time.
-const entries = 16
+// So a host is entered by one at a time, and some hosts at a time. One that does not answer takes up an entry
+// until the connection is given up, and then not for a while: see [memory.away].
+const entries = 64
 
 // A gate bounds how many connections to hosts are being opened.
 type gate struct {

@@ -3,8 +3,9 @@
 // agent keeps on the host itself, with an owner and an expiry; so two clients
 // never share a slot, and what a dead client held comes free by itself.
 //
-// Nothing is remembered here: every question goes to the hosts, all at once.
-// Slots are counted per login, since the agent's folder is the user's own.
+// Nothing that counts is remembered here: a question goes to the hosts, all at once, or to
+// the one that is known to have the machine. Slots are counted per login, since the agent's folder
+// is the user's own.
 package sshhost
 
 import (
@@ -12,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -31,10 +31,8 @@ type Provider struct {
 	reach  reach.Options
 	log    *slog.Logger
 	gate   gate
-
-	mu    sync.Mutex
-	asked map[machine.Name]map[string]bool // see ask
-	home  map[machine.Name]string          // see Remind
+	memory *memory
+	learn  func(ctx context.Context, address string) error // see [Config.Learn]
 }
 
 var (
@@ -51,7 +49,10 @@ func New(name string, cfg Config, agents deliver.Source, log *slog.Logger) (*Pro
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{name: name, hosts: hosts, agents: agents, reach: reach.Options{Log: log, DialContext: cfg.Dial}, log: log, gate: newGate(hosts)}, nil
+	return &Provider{
+		name: name, hosts: hosts, agents: agents, reach: reach.Options{Log: log, DialContext: cfg.Dial}, log: log,
+		gate: newGate(hosts), memory: newMemory(), learn: cfg.Learn,
+	}, nil
 }
 
 // maxLife is for machines that never expire: a lease always does, and the
@@ -74,6 +75,7 @@ func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machi
 			return machine.Machine{}, fault.New(fault.NameTaken, "%s: machine %s: belongs to another owner", p.name, spec.Name)
 		}
 		if !l.Releasing {
+			p.memory.live(spec.Name, v.host.name)
 			return p.describe(v, l), nil
 		}
 	}
@@ -81,11 +83,12 @@ func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machi
 	if req.Expires.IsZero() {
 		req.Expires = time.Now().Add(maxLife)
 	}
-	p.ask(spec.Name, "")
+	p.memory.ask(spec.Name, "")
 	for _, v := range visits.byRoom() {
-		p.ask(spec.Name, v.host.name)
+		p.memory.ask(spec.Name, v.host.name)
 		l, err := v.acquire(ctx, p, req)
 		if err == nil {
+			p.memory.live(spec.Name, v.host.name)
 			p.log.Debug("slot taken", "machine", spec.Name, "host", v.host.name)
 			return p.describe(v, l), nil
 		}
@@ -97,65 +100,15 @@ func (p *Provider) Create(ctx context.Context, spec machine.Spec) (machine.Machi
 	return machine.Machine{}, visits.noRoom(p.name)
 }
 
-// ask notes that Create asked host for a machine of that name. So a Create that
-// was refused everywhere before it asked leaves nothing to delete, also where
-// nobody answers.
-func (p *Provider) ask(name machine.Name, host string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.asked == nil {
-		p.asked = map[machine.Name]map[string]bool{}
-	}
-	if p.asked[name] == nil {
-		p.asked[name] = map[string]bool{}
-	}
-	if host != "" {
-		p.asked[name][host] = true
-	}
-}
-
 // Remind implements [provider.Reminded]: of all hosts only the one at that address has the machine.
 func (p *Provider) Remind(name machine.Name, at machine.Endpoint) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, h := range p.hosts {
-		if h.endpoint.Host == at.Host && h.endpoint.Port == at.Port {
-			if p.home == nil {
-				p.home = map[machine.Name]string{}
-			}
-			p.home[name] = h.name
+		if h.endpoint.Address() == at.Address() {
+			p.memory.live(name, h.name)
 			return
 		}
 	}
 	// The host is not among ours any more, or by another address: anyone may be it.
-}
-
-// forget drops what is known of a machine that is no more. That no host was asked for
-// one stays known.
-func (p *Provider) forget(name machine.Name, existed bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.home, name)
-	if existed {
-		delete(p.asked, name)
-	}
-}
-
-// mayBe tells whether host may be where a machine is, unless we know better.
-func (p *Provider) mayBe(name machine.Name, host string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	home, known := p.home[name]
-	return !known || home == host
-}
-
-// mayHave tells whether host may have a machine of that name, for all that
-// this process knows.
-func (p *Provider) mayHave(name machine.Name, host string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	hosts, known := p.asked[name]
-	return !known || hosts[host]
 }
 
 // note tells people who holds a slot.
@@ -168,10 +121,11 @@ func note(spec machine.Spec) string {
 
 // Get implements [provider.Provider].
 func (p *Provider) Get(ctx context.Context, name machine.Name) (machine.Machine, error) {
-	visits := p.visitSome(ctx, func(host string) bool { return p.mayBe(name, host) },
+	visits := p.visitSome(ctx, func(host string) bool { return p.memory.mayBe(name, host) },
 		func(v *visit) bool { return v.has(name) })
 	defer visits.close()
 	if v, l, ok := visits.find(name); ok {
+		p.memory.live(name, v.host.name)
 		return p.describe(v, l), nil
 	}
 	if err := visits.err(); err != nil {
@@ -180,8 +134,8 @@ func (p *Provider) Get(ctx context.Context, name machine.Name) (machine.Machine,
 	return machine.Machine{}, fault.New(fault.UnknownMachine, "%s: no machine %s on any host", p.name, name)
 }
 
-// List implements [provider.Provider]. The machines of hosts that answer are
-// returned even when others do not; the error then names those.
+// List implements [provider.Provider]. The machines of hosts that answer are returned even when others do not;
+// the error is then a [provider.PartialError] that names those.
 func (p *Provider) List(ctx context.Context, owner machine.Owner) ([]machine.Machine, error) {
 	visits := p.visitAll(ctx, func(*visit) bool { return false })
 	defer visits.close()
@@ -196,7 +150,10 @@ func (p *Provider) List(ctx context.Context, owner machine.Owner) ([]machine.Mac
 			all = append(all, p.describe(v, l))
 		}
 	}
-	return all, visits.err()
+	if err := visits.err(); err != nil {
+		return all, &provider.PartialError{Unseen: visits.unseen(), Err: err}
+	}
+	return all, nil
 }
 
 // Delete implements [provider.Provider]: it gives the slot back, and ends what
@@ -206,7 +163,7 @@ func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
 	if _, err := machine.ParseName(string(name)); err != nil {
 		return nil // nothing of that name can be
 	}
-	visits := p.visitSome(ctx, func(host string) bool { return p.mayBe(name, host) && p.mayHave(name, host) },
+	visits := p.visitSome(ctx, func(host string) bool { return p.memory.mayHold(name, host) },
 		func(v *visit) bool { return v.has(name) })
 	defer visits.close()
 	found := false
@@ -225,7 +182,7 @@ func (p *Provider) Delete(ctx context.Context, name machine.Name) error {
 		err = visits.err()
 	}
 	if err == nil {
-		p.forget(name, found)
+		p.memory.forget(name, found)
 	}
 	return err
 }

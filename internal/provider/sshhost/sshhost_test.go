@@ -4,10 +4,13 @@ package sshhost_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -184,6 +187,94 @@ func TestReminded(t *testing.T) {
 	r.Remind("b", machine.Endpoint{Host: "192.0.2.1", Port: 22})
 	if err := p.Delete(t.Context(), "b"); !fault.Is(err, fault.ProviderDown) {
 		t.Errorf("Delete of a machine at an address that no host has: %v", err)
+	}
+}
+
+// dials counts the connections to each port.
+type dials struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (d *dials) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d.mu.Lock()
+	d.n[address]++
+	d.mu.Unlock()
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
+func (d *dials) total() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := 0
+	for _, one := range d.n {
+		n += one
+	}
+	return n
+}
+
+// Who asks for a machine of which it is known where it is logs in there and nowhere else: N machines on N hosts cost
+// N logins. It is known to who made it or saw it, and to who was reminded.
+func TestAMachineIsAskedForWhereItIs(t *testing.T) {
+	var hosts []sshhost.Host
+	for i := range 3 {
+		hosts = append(hosts, hostOf(t, fmt.Sprint("host", i), sshd.Start(t, sshd.Options{}), 1))
+	}
+	newProvider := func() (provider.Provider, *dials) {
+		d := &dials{n: map[string]int{}}
+		p, err := sshhost.New("lab", sshhost.Config{Hosts: hosts, Dial: d.dial}, deliver.Dirs(agents.Dir(t)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p, d
+	}
+	names := []machine.Name{"a", "b", "c"}
+	maker, made := newProvider()
+	at := map[machine.Name]machine.Endpoint{}
+	for _, name := range names {
+		at[name] = create(t, maker, name).Endpoint
+	}
+	reminded, again := newProvider()
+	for _, name := range names {
+		reminded.(provider.Reminded).Remind(name, at[name])
+	}
+	asker, seen := newProvider()
+	for _, name := range names {
+		if _, err := asker.Get(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for who, p := range map[string]struct {
+		provider.Provider
+		*dials
+	}{"who made them": {maker, made}, "who was reminded": {reminded, again}, "who has seen them": {asker, seen}} {
+		before := p.total()
+		for _, name := range names {
+			if m, err := p.Get(t.Context(), name); err != nil || m.Endpoint.Port != at[name].Port {
+				t.Errorf("%s: %+v, %v", who, m, err)
+			}
+		}
+		if n := p.total() - before; n != len(names) {
+			t.Errorf("%s: %d connections for %d machines", who, n, len(names))
+		}
+	}
+}
+
+// What List could not see it says, so that nobody takes machines for lost.
+func TestListSaysWhatItCouldNotSee(t *testing.T) {
+	here, away := sshd.Start(t, sshd.Options{}), sshd.Start(t, sshd.Options{})
+	p := open(t, hostOf(t, "here", here, 1), hostOf(t, "away", away, 1))
+	create(t, p, "a")
+	create(t, p, "b")
+	gone := away.Endpoint().Address()
+	away.Stop()
+	all, err := p.List(t.Context(), "me")
+	var partial *provider.PartialError
+	if !errors.As(err, &partial) || len(partial.Unseen) != 1 || partial.Unseen[0].Address() != gone {
+		t.Errorf("%v, %+v; want that %s was not seen", err, partial, gone)
+	}
+	if len(all) != 1 || all[0].Endpoint.Address() != here.Endpoint().Address() {
+		t.Errorf("got %+v; want the machine of the other host", all)
 	}
 }
 

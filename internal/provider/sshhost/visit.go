@@ -85,9 +85,13 @@ const (
 
 // persist repeats f while the connection is what fails.
 func (v *visit) persist(ctx context.Context, f func() error) error {
+	begun := time.Now()
 	for n, wait := 1, retryWait; ; n, wait = n+1, wait*2 {
 		err := f()
 		if n == attempts || !fault.Is(err, fault.Unreachable) || errors.Is(err, errOutrun) || ctx.Err() != nil {
+			return err
+		}
+		if time.Since(begun) > patience { // it did not break: it does not answer, and each try would take as long
 			return err
 		}
 		select {
@@ -124,6 +128,10 @@ func (v *visit) again(ctx context.Context, p *Provider, f func() error) error {
 // longer than patience if it is not needed.
 func (v *visit) open(ctx context.Context, p *Provider) error {
 	return p.gate.enter(ctx, v.host.name, func() error {
+		if err := p.memory.away(v.host.name); err != nil {
+			return err
+		}
+		outer := ctx
 		ctx, cancel := context.WithCancelCause(ctx)
 		opened := make(chan struct{})
 		var waiting sync.WaitGroup
@@ -139,12 +147,26 @@ func (v *visit) open(ctx context.Context, p *Provider) error {
 			case <-opened:
 			}
 		})
-		err := v.enter(ctx, p.agents, p.reach)
+		err := p.meet(ctx, v.host)
+		if err == nil {
+			err = v.enter(ctx, p.agents, p.reach)
+		}
 		close(opened)
 		waiting.Wait()
 		cancel(nil)
+		if outer.Err() == nil { // else it was the caller who gave up
+			p.memory.answered(v.host.name, err)
+		}
 		return err
 	})
+}
+
+// meet learns the keys of a host that has none in the configuration.
+func (p *Provider) meet(ctx context.Context, h host) error {
+	if p.learn == nil || len(h.endpoint.HostKeys) > 0 {
+		return nil
+	}
+	return p.learn(ctx, h.endpoint.Address())
 }
 
 // ended waits for one of two ends, and tells whether it was the first.
@@ -287,6 +309,17 @@ func (vs visits) err() error {
 		return errors.Join(errs...)
 	}
 	return fault.New(fault.ProviderDown, "%d of %d hosts do not answer: %w", len(errs), len(vs), oneLine{errs})
+}
+
+// unseen returns the hosts that do not answer.
+func (vs visits) unseen() []machine.Endpoint {
+	var all []machine.Endpoint
+	for _, v := range vs {
+		if v.err != nil {
+			all = append(all, v.host.endpoint)
+		}
+	}
+	return all
 }
 
 // noRoom tells why no host gave a slot.
