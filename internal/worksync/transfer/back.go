@@ -15,6 +15,7 @@ import (
 
 // back is the near side of Back.
 func (x *exchange) back(ctx context.Context) error {
+	x.backwards = true
 	m, known, err := x.begin()
 	if err != nil {
 		return err

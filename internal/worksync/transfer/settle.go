@@ -32,16 +32,17 @@ func (x *exchange) plan(ctx context.Context, raw []tree.Node) (plan.Plan, error)
 	if x.far, x.places, err = x.list.over(x.base.Nodes); err != nil {
 		return plan.Plan{}, err
 	}
-	near := entries(x.nodes)
-	unsure := plan.Unsure(entries(x.base.Nodes), near, x.far)
+	l, ours := x.guarded()
+	unsure := plan.Unsure(l.Base, l.Near, x.far)
 	if len(unsure) > 0 {
 		if err := x.learn(ctx, unsure); err != nil {
 			return plan.Plan{}, err
 		}
-		near = entries(x.nodes)
+		l, ours = x.guarded()
 	}
-	p := plan.Merge(entries(x.base.Nodes), near, x.far, plan.Options{
+	p := plan.Merge(l.Base, l.Near, x.far, plan.Options{
 		Pristine: x.state.Pristine,
+		Ours:     ours,
 		NoModes:  x.state.Ways.NoModes || runtime.GOOS == "windows",
 	})
 	if len(p.Conflicts) > 0 {
