@@ -217,13 +217,16 @@ func (a *Applier) Begin(e tree.Entry) error {
 // errNoFile is a piece of a file that never began.
 var errNoFile = fmt.Errorf("%w: piece of no file", tree.ErrCodec)
 
-// Piece appends to the file that began.
+// Piece appends to the file that began, never more than was announced.
 func (a *Applier) Piece(content []byte) error {
 	if a.open == nil {
 		return errNoFile
 	}
 	if err := a.failed(); err != nil {
 		return err
+	}
+	if want := a.open.entry.Size; int64(len(content)) > want-a.open.size {
+		return fmt.Errorf("%w: %q: more than the %d bytes that were announced", tree.ErrCodec, a.open.entry.Path, want)
 	}
 	if _, err := a.open.file.Write(content); err != nil {
 		return a.open.at.At("write", tree.Name(a.open.entry.Path), err)
