@@ -2,6 +2,7 @@ package guard_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"outrigger.dev/outrigger/internal/worksync/guard"
@@ -20,7 +21,7 @@ func list(words ...string) []tree.Entry {
 			e = tree.Entry{Path: w[:last], Kind: tree.Dir, Mode: 0o755}
 		case w[last] == '@':
 			e = tree.Entry{Path: w[:last], Kind: tree.Link, Target: "x"}
-		case w[last-1:] == "=2":
+		case strings.HasSuffix(w, "=2"):
 			e.Path, e.Digest[0] = w[:last-1], 2
 		}
 		all = append(all, e)
