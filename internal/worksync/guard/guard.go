@@ -154,7 +154,10 @@ func same(a, b *tree.Entry) bool {
 	if a.Kind != b.Kind || a.Mode != b.Mode || a.Size != b.Size || a.Target != b.Target {
 		return false
 	}
-	return a.Digest == b.Digest && a.Digest.Known() || a.MTime == b.MTime || a.Kind != tree.File
+	if a.Digest.Known() && b.Digest.Known() {
+		return a.Digest == b.Digest
+	}
+	return a.Kind != tree.File || a.MTime == b.MTime
 }
 
 // Excluded takes what m excludes out of the machine's list, and returns the
