@@ -24,6 +24,8 @@ type Options struct {
 	IgnoreFile []string
 	// TakeGit lets Git's configuration be taken back.
 	TakeGit bool
+	// Referred are further paths that Git's configuration here names, see [Referred].
+	Referred []string
 }
 
 // A Guard knows the paths that are guarded in some lists. They stand for all
@@ -48,6 +50,9 @@ func New(l Lists, opt Options) *Guard {
 	}
 	if !opt.TakeGit {
 		g.findGit(l)
+		for _, path := range opt.Referred {
+			g.git[path] = true
+		}
 	}
 	return g
 }

@@ -115,6 +115,19 @@ func TestWhatGitExecutesIsTakenWhenAsked(t *testing.T) {
 	}
 }
 
+// What the configuration here refers to is Git's too, wherever it lies.
+func TestWhatGitIsPointedAtStaysAsItIsHere(t *testing.T) {
+	p := newPair(t)
+	write(t, p.near, map[string]string{".git/HEAD": "x", ".git/config": "[core]\nhooksPath = .husky\n[include]\npath = ../conf/git\n", "conf/git": "1", "conf/other": "1"})
+	p.mustUp()
+	write(t, p.far, map[string]string{".husky/pre-commit": "evil", "conf/git": "evil", "conf/other": "22"})
+	p.mustBack()
+	near := snapshot(t, p.near)
+	if near[".husky"] != "" || near["conf/git"] == snapshot(t, p.far)["conf/git"] || near["conf/other"] != snapshot(t, p.far)["conf/other"] {
+		t.Errorf("here: %v", near)
+	}
+}
+
 func TestDeletedThereButGuardedHere(t *testing.T) {
 	p := newPair(t)
 	write(t, p.near, repository)

@@ -29,7 +29,7 @@ type pair struct {
 	near, far           string
 	nearState, farState string
 	exclude             []string
-	takeGit             bool
+	takeGit, takeSetID  bool
 	progress            func(transfer.Progress)
 }
 
@@ -66,7 +66,7 @@ func (p *pair) session(wrap func(net.Conn) net.Conn, use func(context.Context, *
 		}
 		served <- err
 	}()
-	s, err := transfer.Open(ctx, near, transfer.ClientConfig{Root: p.near, StateDir: p.nearState, Exclude: p.exclude, TakeGit: p.takeGit, TempTag: "t", Progress: p.progress})
+	s, err := transfer.Open(ctx, near, transfer.ClientConfig{Root: p.near, StateDir: p.nearState, Exclude: p.exclude, TakeGit: p.takeGit, TakeSetID: p.takeSetID, TempTag: "t", Progress: p.progress})
 	if err != nil {
 		p.t.Fatal(err)
 	}

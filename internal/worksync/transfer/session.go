@@ -34,6 +34,9 @@ type ClientConfig struct {
 	ProbeIn string
 	// TakeGit lets Back take Git's configuration and hooks too, which Git executes.
 	TakeGit bool
+	// TakeSetID lets Back take the setuid and setgid bits of files too, by which
+	// others here execute them as this user.
+	TakeSetID bool
 	// Progress is called for every file and piece of one, from one goroutine at
 	// a time; it should return at once.
 	Progress func(Progress)
