@@ -74,11 +74,13 @@ func Referred(root, at, content string) []string {
 // unquote takes a comment and the quotes from a value that is a path.
 func unquote(value string) string {
 	value = strings.TrimSpace(value)
-	if !strings.HasPrefix(value, `"`) {
-		value, _, _ = strings.Cut(value, " #")
-		value, _, _ = strings.Cut(value, " ;")
+	if quoted, ok := strings.CutPrefix(value, `"`); ok {
+		value, _, _ = strings.Cut(quoted, `"`)
+		return value
 	}
-	return strings.TrimSpace(strings.ReplaceAll(value, `"`, ""))
+	value, _, _ = strings.Cut(value, " #")
+	value, _, _ = strings.Cut(value, " ;")
+	return strings.TrimSpace(value)
 }
 
 // below returns a path as it is called below root; "" if it is not below it, or
