@@ -2,6 +2,7 @@ package guard
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -74,23 +75,23 @@ func (g *Guard) findGit(l Lists) {
 	for _, list := range [][]tree.Entry{l.Base, l.Near, l.Far} {
 		g.findPrivate(list, all.dirs)
 	}
-	here := map[string]bool{"": true}
-	for i := range l.Near {
-		e := &l.Near[i]
-		here[e.Path] = true
-	}
 	for dir := range all.dirs {
-		if !here[dir] {
+		if dir != "" && !has(l.Near, dir) {
 			g.git[dir] = true
 		}
 	}
 	for i := range l.Far {
 		e := &l.Far[i]
 		dir := tree.Parent(e.Path)
-		if all.dirs[dir] && !mine.dirs[dir] && !here[e.Path] && markOf[fold(tree.Name(e.Path))] != 0 {
+		if all.dirs[dir] && !mine.dirs[dir] && !has(l.Near, e.Path) && markOf[fold(tree.Name(e.Path))] != 0 {
 			g.git[e.Path] = true
 		}
 	}
+}
+
+func has(list []tree.Entry, path string) bool {
+	_, ok := slices.BinarySearchFunc(list, path, func(e tree.Entry, path string) int { return tree.Compare(e.Path, path) })
+	return ok
 }
 
 // findPrivate finds what is private in the repositories, and what says where
