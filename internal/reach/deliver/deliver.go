@@ -1,10 +1,14 @@
 // Package deliver puts the right agent in place on a machine and starts it.
 //
-// An agent lives at <root>/agents/<sha256>/outrigger-agent, so what is there
-// under that name is what we would send, and two clients of different versions
-// share a machine without knowing of each other. [Open] needs one exec to find
-// the platform, see that the agent is there and become it; only a machine that
-// lacks the agent costs more.
+// An agent lives at <root>/agents/<sha256>/outrigger-agent, so two clients of
+// different versions share a machine without knowing of each other. [Open] needs
+// one exec to find the platform, see that the agent is there and become it; only a
+// machine that lacks the agent costs more.
+//
+// On Unix the agent's content is compared with its digest each time, in the exec that
+// becomes it: what an earlier user of the login left in its place is replaced. A process of the same
+// user that is there at that moment can still change the file, or the shell that compares
+// it; against that only another user helps. On Windows the name alone counts.
 //
 // Nothing but a shell is needed on Unix: the agent goes through cat or gzip.
 // Windows gets it through SFTP, since its two possible shells agree on little.

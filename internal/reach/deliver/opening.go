@@ -11,6 +11,8 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
@@ -62,10 +64,17 @@ func parseAnnounce(line []byte, nonce string) (announce, bool) {
 	}
 	parts := strings.SplitN(strings.TrimRight(string(rest), "\r\n"), ";", 3)
 	words := strings.Fields(parts[0])
-	if len(parts) != 3 || len(words) != 2 || parts[2] == "" || words[0] != "here" && words[0] != "absent" {
+	if len(parts) != 3 || len(words) != 2 || words[0] != "here" && words[0] != "absent" || words[1] != "gzip" && words[1] != "-" {
 		return announce{}, false
 	}
-	return announce{here: words[0] == "here", tools: words[1], system: strings.TrimSpace(parts[1]), root: strings.TrimSpace(parts[2])}, true
+	said := announce{here: words[0] == "here", tools: words[1], system: strings.TrimSpace(parts[1]), root: strings.TrimSpace(parts[2])}
+	return said, isFolder(said.root)
+}
+
+// isFolder tells whether root can be the name of a folder: it is not blank, and nothing that is shown
+// or compared later reads otherwise than it is.
+func isFolder(root string) bool {
+	return root != "" && utf8.ValidString(root) && !strings.ContainsFunc(root, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // platformOf translates what uname -sm says, or Windows of its processor.

@@ -27,6 +27,9 @@ func TestReadAnnounce(t *testing.T) {
 		{"nothing", "", announce{}, errNoShell, ""},
 		{"half of it", "outrigger-agent n0nce here - ;x", announce{}, errNoShell, ""},
 		{"a word that is none", "outrigger-agent n0nce perhaps - ;x;y\n", announce{}, errNoShell, ""},
+		{"a blank root", "outrigger-agent n0nce here - ;Linux x86_64; \t\r\n", announce{}, errNoShell, ""},
+		{"a root that a terminal would obey", "outrigger-agent n0nce here - ;Linux x86_64;/r\x1b[2J\n", announce{}, errNoShell, ""},
+		{"tools that nobody asked for", "outrigger-agent n0nce absent ger-gzip ;Linux x86_64;/r\n", announce{}, errNoShell, ""},
 		{"no end of noise", strings.Repeat("y\n", 1<<20), announce{}, errNoise, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -63,7 +66,7 @@ func FuzzReadAnnounce(f *testing.F) {
 			}
 			return
 		}
-		if got.root == "" || strings.ContainsAny(got.tools, " ;") || !bytes.Contains(said, []byte("outrigger-agent n0nce ")) {
+		if !isFolder(got.root) || strings.TrimSpace(got.root) != got.root || strings.ContainsAny(got.tools, " ;") || !bytes.Contains(said, []byte("outrigger-agent n0nce ")) {
 			t.Errorf("took %+v from %q", got, said)
 		}
 	})

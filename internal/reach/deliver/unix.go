@@ -22,8 +22,17 @@ type unix struct{}
 // rootScript sets r to the absolute root that $1 names.
 const rootScript = `case "$1" in "") r=$HOME/.outrigger;; "~/"*) r=$HOME/${1#"~/"};; /*) r=$1;; *) r=$HOME/$1;; esac; `
 
+// sumScript defines sum, which prints the SHA-256 of its input and more after a space, or nothing where there is
+// no program for it. The system's programs come before those of the login's PATH.
+const sumScript = `sum() { ( PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH; ` +
+	`if command -v sha256sum >/dev/null 2>&1; then sha256sum; ` +
+	`elif command -v shasum >/dev/null 2>&1; then shasum -a 256; ` +
+	`elif command -v openssl >/dev/null 2>&1; then openssl dgst -sha256 -r; fi ) }; `
+
 // start implements system. One exec finds the platform, looks for its agent
-// and becomes it; "used" tells how long an agent has not been needed.
+// and becomes it; "used" tells how long an agent has not been needed. What lies at the agent's place is
+// executed only if it is what we would send: whoever used this login before may have put it there. On a machine
+// that has no program to tell, the agent is always sent.
 func (unix) start(builds []build, root, nonce, verb string) (string, error) {
 	var cases strings.Builder
 	for _, b := range builds {
@@ -33,9 +42,10 @@ func (unix) start(builds []build, root, nonce, verb string) (string, error) {
 			}
 		}
 	}
-	script := rootScript +
+	script := rootScript + sumScript +
 		`u=$(uname -sm); d=none; case "$u" in ` + cases.String() + `esac; a=$r/agents/$d; ` +
-		`if [ -x "$a/outrigger-agent" ]; then ` +
+		`s=; if [ -f "$a/outrigger-agent" ] && [ -x "$a/outrigger-agent" ]; then s=$(sum <"$a/outrigger-agent"); fi; ` +
+		`if [ "${s%% *}" = "$d" ]; then ` +
 		`{ echo >"$a/used"; } 2>/dev/null; ` +
 		`echo; echo "` + announceWord + ` ` + nonce + ` here - ;$u;$r"; ` +
 		`if [ -n "$2" ]; then exec "$a/outrigger-agent" "$2" --root "$r"; fi; exit 0; fi; ` +
@@ -57,7 +67,7 @@ const (
 // temporary folder, $4 "gzip" or "-", $5 kilobytes needed. The file is renamed
 // into place, so two clients that do this at once both succeed. Then what
 // others left goes: halves of pushes after a day, agents unused for 30 days.
-const placeScript = rootScript +
+const placeScript = rootScript + sumScript +
 	`umask 077; g=$r/agents; t=$g/$3; d=$g/$2; f=$t/outrigger-agent; ` +
 	`mkdir -p "$t" || exit 81; ` +
 	`fail() { rm -rf "$t"; exit "$1"; }; ` +
@@ -66,11 +76,10 @@ const placeScript = rootScript +
 	`k=$(df -Pk "$g" | { read -r x; read -r x x x k x; echo "$k"; }); ` +
 	`if [ "${k:-$5}" -lt "$5" ]; then fail 83; fi; fail 82; }; ` +
 	`chmod 755 "$f" || fail 82; ` +
-	`if command -v sha256sum >/dev/null 2>&1; then s=$(sha256sum <"$f"); ` +
-	`elif command -v shasum >/dev/null 2>&1; then s=$(shasum -a 256 <"$f"); ` +
-	`else s=$("$f" version --digest); fi; ` +
+	`s=$(sum <"$f"); if [ -z "$s" ]; then s=$("$f" version --digest); fi; ` +
 	`if [ "${s%% *}" != "$2" ]; then echo "digest is ${s%% *}" >&2; fail 84; fi; ` +
 	`"$f" version >/dev/null || fail 85; ` +
+	`if [ -d "$d" ] && [ -d "$d/outrigger-agent" ]; then rm -rf "$d"; fi; if [ -f "$d" ]; then rm -f "$d"; fi; ` +
 	`mkdir -p "$d" && mv -f "$f" "$d/outrigger-agent" || fail 82; rmdir "$t"; { echo >"$d/used"; } 2>/dev/null; ` +
 	`find "$g" -maxdepth 1 -name ".new-*" -mtime +1 -exec rm -rf {} + 2>/dev/null; ` +
 	`for u in "$g"/*/used; do if [ -n "$(find "$u" -mtime +30 2>/dev/null)" ]; then rm -rf "${u%/used}"; fi; done; exit 0`

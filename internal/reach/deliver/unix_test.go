@@ -57,6 +57,33 @@ func TestAgentIsPutInPlaceOnce(t *testing.T) {
 	}
 }
 
+// Whoever used the login before may have put something of theirs in the agent's place: it is replaced, not executed.
+func TestWhatIsNotTheAgentIsNotExecuted(t *testing.T) {
+	s := sshd.Start(t, sshd.Options{})
+	c := dial(t, s.Endpoint())
+	src, digest := testSource(t)
+	place := s.Home + "/.outrigger/agents/" + digest
+	const trojan = `printf '#!/bin/sh\ntouch ~/was-here\nexec cat\n' >`
+	for _, left := range []string{
+		"mkdir -p " + place + " && " + trojan + place + "/outrigger-agent && chmod 755 " + place + "/outrigger-agent",
+		"cp " + place + "/outrigger-agent ~/theirs; echo more >>~/theirs; ln -sf ~/theirs " + place + "/outrigger-agent",
+		"rm -r " + place + " && mkdir -p " + place + "/outrigger-agent && " + trojan + place + "/outrigger-agent/outrigger-agent",
+		"rm -r " + place + " && " + trojan + place + " && chmod 755 " + place,
+		"mkdir -p ~/.outrigger && mv ~/.outrigger/agents ~/else && ln -s ~/else ~/.outrigger/agents && " + trojan + "~/else/" + digest + "/outrigger-agent",
+	} {
+		if out, exit, err := c.Output(t.Context(), left, nil); exit != 0 || err != nil {
+			t.Fatalf("%s: %d %v %s", left, exit, err, out)
+		}
+		info, _, err := speak(t.Context(), c, src, "")
+		if err != nil || info.Platform != here {
+			t.Errorf("after %s: the agent says %+v, %v", left, info, err)
+		}
+		if out, _, err := c.Output(t.Context(), "ls", nil); err != nil || strings.Contains(string(out), "was-here") {
+			t.Fatalf("after %s: what was left was executed: %s %v", left, out, err)
+		}
+	}
+}
+
 func TestPutStartsNothing(t *testing.T) {
 	s := sshd.Start(t, sshd.Options{})
 	c := dial(t, s.Endpoint())
