@@ -111,6 +111,7 @@ type MachineStatus struct {
 const (
 	MachineReady         = "Ready"         // it serves, or can
 	MachineReachable     = "Reachable"     // SSH answered when it was last asked
+	MachineSlotUser      = "SlotUser"      // claims run as a system user of the slot's own
 	MachineKeyLogin      = "KeyLogin"      // it is entered with a key of its own
 	MachineRootAccess    = "RootAccess"    // the login becomes root
 	MachinePasswordOff   = "PasswordOff"   // nobody logs in with a password

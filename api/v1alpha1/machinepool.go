@@ -44,6 +44,9 @@ type MachinePool struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.disablePasswordLogin) || !self.preparation.disablePasswordLogin || self.os != 'windows'",message="preparation.disablePasswordLogin is for macOS and Linux: on Windows turn it off in the image"
 // +kubebuilder:validation:XValidation:rule="!has(self.preparation) || !has(self.preparation.disablePasswordLogin) || !self.preparation.disablePasswordLogin || !has(self.provider.local)",message="preparation.disablePasswordLogin would change the controller's own computer: machines of the provider local have no passwords"
 // +kubebuilder:validation:XValidation:rule="!has(self.reach) || !(has(self.provider.local) || has(self.provider.qemu))",message="reach is for machines elsewhere: those of local and qemu are on the controller's own computer"
+// +kubebuilder:validation:XValidation:rule="has(self.trust) || has(self.allowedNamespaces) || !(has(self.provider.ssh) || has(self.reuse) && has(self.reuse.policy) && self.reuse.policy == 'Clean' && !has(self.provider.local))",message="machines of this pool serve claims one after another and keep what a claim can hide: set trust to None (ssh hosts of macOS or Linux whose login becomes root: a system user for each slot), trust to Shared, or allowedNamespaces"
+// +kubebuilder:validation:XValidation:rule="!has(self.trust) || self.trust != 'None' || has(self.provider.ssh) && self.os != 'windows'",message="trust None is for ssh hosts of macOS and Linux: elsewhere reuse.policy Never or Revert keeps claims apart"
+// +kubebuilder:validation:XValidation:rule="!has(self.trust) || self.trust != 'None' || !has(self.preparation) || !has(self.preparation.buildKeychain) && (!has(self.preparation.require) || !self.preparation.require.exists(s, s in ['AquaSession', 'ConsoleUser', 'RootLinker']))",message="trust None excludes preparation.buildKeychain and requiring AquaSession, ConsoleUser or RootLinker: a slot's own user is not logged in at the screen and does not become root"
 type MachinePoolSpec struct {
 	// The operating system of the machines, in Go's word for it.
 	// +kubebuilder:validation:Enum=darwin;linux;windows
@@ -110,6 +113,11 @@ type MachinePoolSpec struct {
 	// Unset: no limit, so that whoever may use the pool may be served before all others.
 	// +optional
 	MaxPriority *int32 `json:"maxPriority,omitempty"`
+	// Whether claims that get the same computer, at once or one after another, trust each other. None: each slot has a
+	// system user of its own, whose processes end and whose home is made anew after each claim. Shared: they all run as
+	// the login's user. Unset: as Shared, for allowedNamespaces alone.
+	// +optional
+	Trust Trust `json:"trust,omitempty"`
 	// Size of a machine, where the provider can choose; 0: its default.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
@@ -119,6 +127,16 @@ type MachinePoolSpec struct {
 	// +optional
 	MemoryMiB int32 `json:"memoryMiB,omitempty"`
 }
+
+// Trust is what the claims of a pool have for each other.
+// +kubebuilder:validation:Enum=None;Shared
+type Trust string
+
+// The kinds of trust.
+const (
+	TrustNone   Trust = "None"   // each slot has a user of its own
+	TrustShared Trust = "Shared" // all run as the login's user
+)
 
 // An ImageReference names a MachineImage.
 type ImageReference struct {

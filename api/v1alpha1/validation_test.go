@@ -43,7 +43,7 @@ func refused(t *testing.T, what string, err error, want string) {
 
 func newPool(name string, change func(*v1alpha1.MachinePoolSpec)) *v1alpha1.MachinePool {
 	p := &v1alpha1.MachinePool{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.MachinePoolSpec{
-		OS: "linux", Arch: "amd64", Max: 3, Provider: v1alpha1.ProviderSpec{Local: &v1alpha1.LocalProvider{}},
+		OS: "linux", Arch: "amd64", Max: 3, Trust: v1alpha1.TrustShared, Provider: v1alpha1.ProviderSpec{Local: &v1alpha1.LocalProvider{}},
 	}}
 	if change != nil {
 		change(&p.Spec)
@@ -88,8 +88,34 @@ func TestPoolIsChecked(t *testing.T) {
 			s.Provider = hosts("mac")
 			s.Reach = &v1alpha1.ReachSpec{Proxies: []string{"http://u:p@h"}}
 		}, "spec.reach.proxies[0]"},
-		"reach-local": {func(s *spec) { s.Reach = &v1alpha1.ReachSpec{Network: "orka"} }, "reach is for machines elsewhere"},
-		"empty-login": {func(s *spec) { s.Login = &v1alpha1.LoginSpec{} }, "user"},
+		"reach-local":  {func(s *spec) { s.Reach = &v1alpha1.ReachSpec{Network: "orka"} }, "reach is for machines elsewhere"},
+		"hosts-of-all": {func(s *spec) { s.Provider, s.Trust = hosts("mac"), "" }, "set trust to None"},
+		"hosts-of-some": {func(s *spec) {
+			s.Provider, s.Trust, s.AllowedNamespaces = hosts("mac"), "", &metav1.LabelSelector{MatchLabels: map[string]string{"team": "a"}}
+		}, ""},
+		"hosts-once": {func(s *spec) {
+			s.Provider, s.Trust, s.Reuse = hosts("mac"), "", &v1alpha1.ReuseSpec{Policy: v1alpha1.ReuseNever}
+		}, "set trust to None"},
+		"hosts-apart":   {func(s *spec) { s.Provider, s.Trust = hosts("mac"), v1alpha1.TrustNone }, ""},
+		"windows-apart": {func(s *spec) { s.OS, s.Provider, s.Trust = "windows", hosts("pc"), v1alpha1.TrustNone }, "trust None is for ssh hosts of macOS and Linux"},
+		"vms-apart": {func(s *spec) {
+			s.Provider, s.Trust = v1alpha1.ProviderSpec{QEMU: &v1alpha1.QEMUProvider{}}, v1alpha1.TrustNone
+		}, "trust None is for ssh hosts of macOS and Linux"},
+		"vms-cleaned": {func(s *spec) {
+			s.Provider, s.Trust, s.Reuse = v1alpha1.ProviderSpec{QEMU: &v1alpha1.QEMUProvider{}}, "", &v1alpha1.ReuseSpec{Policy: v1alpha1.ReuseClean}
+		}, "set trust to None"},
+		"vms-once":      {func(s *spec) { s.Provider, s.Trust = v1alpha1.ProviderSpec{QEMU: &v1alpha1.QEMUProvider{}}, "" }, ""},
+		"local-cleaned": {func(s *spec) { s.Trust, s.Reuse = "", &v1alpha1.ReuseSpec{Policy: v1alpha1.ReuseClean} }, ""},
+		"apart-at-the-screen": {func(s *spec) {
+			s.OS, s.Provider, s.Trust = "darwin", hosts("mac"), v1alpha1.TrustNone
+			s.Preparation = &v1alpha1.PreparationSpec{Require: []v1alpha1.OptionalStep{"Clock", "AquaSession"}}
+		}, "a slot's own user is not logged in at the screen"},
+		"apart-signing": {func(s *spec) {
+			s.OS, s.Provider, s.Trust = "darwin", hosts("mac"), v1alpha1.TrustNone
+			s.Preparation = &v1alpha1.PreparationSpec{BuildKeychain: &v1alpha1.BuildKeychain{SecretName: "ids"}}
+		}, "trust None excludes preparation.buildKeychain"},
+		"unknown-trust": {func(s *spec) { s.Trust = "Some" }, "Unsupported value"},
+		"empty-login":   {func(s *spec) { s.Login = &v1alpha1.LoginSpec{} }, "user"},
 	} {
 		refused(t, what, c.Create(t.Context(), newPool(what, tt.change)), tt.want)
 	}

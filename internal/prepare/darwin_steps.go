@@ -82,7 +82,7 @@ func addLinks(w Want, s Seen) Script {
 	return Script{As: AsRoot, Text: fmt.Sprintf(`umask 022; f=/etc/synthetic.conf
 if [ -s "$f" ] && [ -n "$(tail -c 1 "$f")" ]; then echo >>"$f"; fi
 %s%s -t
-for d in %s; do sudo -n -u %s mkdir -p "/$d" || exit 1; done`, lines.String(), apfsUtil, quoted(places(w)), quote(s.Power.User))}
+for d in %s; do /usr/bin/sudo -n -u %s mkdir -p "/$d" || exit 1; done`, lines.String(), apfsUtil, quoted(places(w)), quote(s.Power.User))}
 }
 
 func places(w Want) []string {
@@ -127,7 +127,7 @@ func keepAwake(w Want, s Seen) Script {
 	const saver = `/usr/bin/defaults -currentHost write com.apple.screensaver idleTime -int 0`
 	if s.Power.Root() {
 		return Script{As: AsRoot, Text: fmt.Sprintf(`/usr/bin/pmset -a sleep 0 displaysleep 0 disksleep 0 || exit 1
-sudo -n -H -u %s %s`, quote(s.Power.User), saver)}
+/usr/bin/sudo -n -H -u %s %s`, quote(s.Power.User), saver)}
 	}
 	return Script{Text: fmt.Sprintf(`umask 077; f=%s
 cat >"$f" <<'PLIST' || exit 1

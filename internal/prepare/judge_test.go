@@ -73,6 +73,7 @@ func TestJudgements(t *testing.T) {
 
 func TestCommandLines(t *testing.T) {
 	secret := machine.NewSecret("s3cret")
+	const clean = "exec /usr/bin/env -i PATH=/usr/bin:/bin:/usr/sbin:/sbin "
 	for _, tt := range []struct {
 		power  Sudo
 		as     As
@@ -81,11 +82,11 @@ func TestCommandLines(t *testing.T) {
 		before string
 	}{
 		{SudoNone, AsUser, "linux", "/bin/sh -s", ""},
-		{SudoRoot, AsRoot, "linux", "/bin/sh -s", ""},
-		{SudoFree, AsRoot, "darwin", "sudo -n -- /bin/sh -s", ""},
-		{SudoPassword, AsRoot, "darwin", "sudo -k -S -p '' -- /bin/sh -s", "s3cret\n"},
+		{SudoRoot, AsRoot, "linux", clean + "/bin/sh -s", ""},
+		{SudoFree, AsRoot, "darwin", clean + "/usr/bin/sudo -n -- /bin/sh -s", ""},
+		{SudoPassword, AsRoot, "darwin", clean + "/usr/bin/sudo -k -S -p '' -- /bin/sh -s", "s3cret\n"},
 		{SudoPassword, AsUser, "darwin", "/bin/sh -s", ""},
-		{SudoFree, AsConsole, "darwin", "sudo -n -- /bin/launchctl asuser 501 /usr/bin/sudo -n -H -u 'admin' /bin/sh -s", ""},
+		{SudoFree, AsConsole, "darwin", clean + "/usr/bin/sudo -n -- /bin/launchctl asuser 501 /usr/bin/sudo -n -H -u 'admin' /bin/sh -s", ""},
 		{SudoNone, AsUser, "windows", "powershell -NoProfile -NonInteractive -Command -", ""},
 	} {
 		line, before := Power{User: "admin", UID: "501", Sudo: tt.power}.command(Script{As: tt.as}, tt.os, secret)
@@ -96,6 +97,14 @@ func TestCommandLines(t *testing.T) {
 }
 
 func TestWordsAreBounded(t *testing.T) {
+	if got := words(Output{Stderr: "\x1b]52;c;cm0=\x07\u202eab\xff\nc"}); strings.ContainsAny(got, "\x1b\x07\u202e\xff\n") {
+		t.Errorf("a terminal would obey %q", got)
+	}
+	for _, value := range parse("session=aqua\x1b[2J\nroot=/a\u202eb\r\n") {
+		if strings.ContainsAny(value, "\x1b\u202e\r") {
+			t.Errorf("a terminal would obey %q", value)
+		}
+	}
 	got := words(Output{Stderr: strings.Repeat("x\n", 5000) + "the end"})
 	if len(got) > maxWords+10 || !strings.HasSuffix(got, "the end") || strings.Contains(got, "\n") {
 		t.Errorf("got %d bytes: %q", len(got), got)

@@ -5,14 +5,21 @@ import "fmt"
 // mark ends the lines of authorized_keys that are ours.
 func mark(w Want) string { return "outrigger:" + string(w.Machine) }
 
+// keyOptions are what a connection with our key may do: sessions, with a terminal or without, and
+// forwarded ports. So sshd hands no agent and no display through, and executes no ~/.ssh/rc (sshd(8)).
+const keyOptions = "restrict,pty,port-forwarding"
+
+// keyLine is our line of authorized_keys.
+func keyLine(w Want) string { return keyOptions + " " + w.Key + " " + mark(w) }
+
 // lookKey tells whether our key is in authorized_keys, and how many of an earlier
 // preparing are.
 func lookKey(w Want, _ Power) Script {
-	return Script{Text: fmt.Sprintf(`key=%s; mark=%s; f=$HOME/.ssh/authorized_keys
+	return Script{Text: fmt.Sprintf(`line=%s; mark=%s; f=$HOME/.ssh/authorized_keys
 if [ -f "$f" ]; then
-  if grep -qxF "$key $mark" "$f"; then echo here=yes; fi
-  echo "stale=$(grep -F " $mark" "$f" | grep -cvxF "$key $mark")"
-fi`, quote(w.Key), quote(mark(w)))}
+  if grep -qxF "$line" "$f"; then echo here=yes; fi
+  echo "stale=$(grep -F " $mark" "$f" | grep -cvxF "$line")"
+fi`, quote(keyLine(w)), quote(mark(w)))}
 }
 
 func judgeKey(_ Want, s Seen) Verdict {
@@ -27,7 +34,7 @@ func judgeKey(_ Want, s Seen) Verdict {
 // one host, prepared at the same time: so under a lock, which is taken over
 // from somebody who died with it.
 func withKeys(w Want, change string) Script {
-	return Script{Text: fmt.Sprintf(`key=%s; mark=%s; umask 077; d=$HOME/.ssh; f=$d/authorized_keys; l=$d/.outrigger-lock; t=$f.outrigger
+	return Script{Text: fmt.Sprintf(`line=%s; mark=%s; umask 077; d=$HOME/.ssh; f=$d/authorized_keys; l=$d/.outrigger-lock; t=$f.outrigger
 mkdir -p "$d" || exit 1
 n=0
 until mkdir "$l" 2>/dev/null; do
@@ -37,12 +44,12 @@ until mkdir "$l" 2>/dev/null; do
 done
 trap 'rm -f "$t"; rmdir "$l"' EXIT
 if [ -f "$f" ]; then grep -vF " $mark" "$f" >"$t"; else : >"$t"; fi
-%s`, quote(w.Key), quote(mark(w)), change)}
+%s`, quote(keyLine(w)), quote(mark(w)), change)}
 }
 
 // addKey takes earlier keys of this machine out and puts ours in.
 func addKey(w Want, _ Seen) Script {
-	return withKeys(w, `echo "$key $mark" >>"$t" && cat "$t" >"$f"`)
+	return withKeys(w, `echo "$line" >>"$t" && cat "$t" >"$f"`)
 }
 
 func removeKey(w Want, _ Power) Script {
@@ -78,9 +85,8 @@ func judgePasswordOff(_ Want, s Seen) Verdict {
 // connection; elsewhere it must be told.
 func turnPasswordOff(w Want, _ Seen) Script {
 	return Script{As: AsRoot, Text: `d=/etc/ssh/sshd_config.d; f=$d/000-outrigger.conf
-grep -qi '^[[:space:]]*Include[[:space:]].*sshd_config\.d/' /etc/ssh/sshd_config || { echo "/etc/ssh/sshd_config does not include sshd_config.d" >&2; exit 1; }
-umask 022; mkdir -p "$d" || exit 1
-printf 'PasswordAuthentication no\nKbdInteractiveAuthentication no\n' >"$f.new" && mv -f "$f.new" "$f" || exit 1
+umask 022
+` + sshdReads + `printf 'PasswordAuthentication no\nKbdInteractiveAuthentication no\n' >"$f.new" && mv -f "$f.new" "$f" || exit 1
 if ! /usr/sbin/sshd -t; then rm -f "$f"; exit 1; fi` + reload(w)}
 }
 
@@ -100,7 +106,7 @@ func reload(w Want) string {
 systemctl reload ssh 2>/dev/null || systemctl reload sshd 2>/dev/null || kill -HUP "$(cat /run/sshd.pid)"`
 }
 
-func judgeRoot(_ Want, s Seen) Verdict {
+func judgeRoot(w Want, s Seen) Verdict {
 	switch s.Power.Sudo {
 	case SudoRoot:
 		return fine("Root", "the login is root")
@@ -108,6 +114,9 @@ func judgeRoot(_ Want, s Seen) Verdict {
 		return fine("Sudo", "")
 	case SudoPassword:
 		return fine("SudoWithPassword", "sudo asks for the login's password, which what runs here does not know")
+	}
+	if w.Tenants && !w.Password.Empty() {
+		return give("PasswordWithheld", "sudo asks user %s for the password, which is not sent to where claims run as that user", s.Power.User)
 	}
 	return give("NoSudo", "user %s is not root and sudo does not let it be", s.Power.User)
 }

@@ -3,6 +3,7 @@ package prepare
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -26,21 +27,29 @@ type Visit struct {
 // Ready is what a visit found.
 type Ready struct {
 	Report
-	Agent   deliver.Agent
-	Session string // what runs will be in
+	Endpoint machine.Endpoint // how to log in from now on
+	Agent    deliver.Agent
+	Session  string // what runs will be in
 }
 
 // Machine logs in the first way, puts the key in, logs in with it, puts the agent in
 // place and takes the rest of the steps. What a machine lacks is in the report;
-// an error means that it could not be asked.
+// an error means that it could not be asked. Where claims have a user of their own, the first login makes that
+// user and takes the steps about the computer, and the key is that user's.
 func Machine(ctx context.Context, v Visit) (Ready, error) {
-	plan := Plan(v.Want.OS)
-	entry, rest := Entry(plan)
-	var ready Ready
+	first, rest := Entry(Plan(v.Want.OS))
+	if v.Want.Separate {
+		first, rest = Hosted(Plan(v.Want.OS))
+	}
+	ready := Ready{Endpoint: v.Endpoint}
 	let := func() error {
 		return v.with(ctx, v.Endpoint, func(c *reach.Client) error {
 			var err error
-			ready.Report, err = Run(ctx, Over(c), entry, v.Want)
+			ready.Report, err = Run(ctx, Over(c), first, v.Want)
+			if err == nil && v.Want.Separate && ready.Err() == nil {
+				ready.Endpoint.User, err = slotUser(ctx, Over(c), v.Want)
+				ready.Endpoint.Root = "" // that one is the login's
+			}
 			return err
 		})
 	}
@@ -56,11 +65,21 @@ func Machine(ctx context.Context, v Visit) (Ready, error) {
 	if err != nil || ready.Err() != nil {
 		return ready, err
 	}
-	own := v.Endpoint
-	own.Auth = machine.Auth{Keys: []machine.Secret{v.Key}}
-	err = v.with(ctx, own, func(c *reach.Client) error {
+	return ready, v.enter(ctx, &ready, rest)
+}
+
+// enter logs in with the key, puts the agent in place and takes the rest of the steps.
+func (v Visit) enter(ctx context.Context, ready *Ready, rest []Step) error {
+	ready.Endpoint.Auth = machine.Auth{Keys: []machine.Secret{v.Key}}
+	if v.Want.Separate {
+		v.Want.Password = machine.Secret{} // the login's, which this user has no use for
+	}
+	err := v.with(ctx, ready.Endpoint, func(c *reach.Client) error {
+		if v.Want.Separate {
+			ready.found(Finding{Condition: KeyLogin, OK: true, Reason: "Installed"})
+		}
 		var err error
-		if ready.Agent, err = deliver.Put(ctx, c, v.Agents, v.Endpoint.Root); err != nil {
+		if ready.Agent, err = deliver.Put(ctx, c, v.Agents, ready.Endpoint.Root); err != nil {
 			return err
 		}
 		v.Want.Agent, v.Want.AgentRoot = ready.Agent.Path, ready.Agent.Root
@@ -76,19 +95,27 @@ func Machine(ctx context.Context, v Visit) (Ready, error) {
 		return err
 	})
 	if fault.Is(err, fault.AuthRefused) {
-		for i, f := range ready.Findings {
-			if f.Condition == KeyLogin {
-				ready.Findings[i] = Finding{Condition: KeyLogin, Reason: "Refused", Message: err.Error(), Unfit: true}
-			}
-		}
+		ready.found(Finding{Condition: KeyLogin, Reason: "Refused", Message: err.Error(), Unfit: true})
 		err = nil
 	}
-	return ready, err
+	return err
+}
+
+// found notes a finding in the place of an earlier one of the same condition.
+func (r *Report) found(f Finding) {
+	for i := range r.Findings {
+		if r.Findings[i].Condition == f.Condition {
+			r.Findings[i] = f
+			return
+		}
+	}
+	r.Findings = append(r.Findings, f)
 }
 
 // Renew takes back what a claim must not leave to the next, and, if the machine is to
 // serve again, gives it the visit's key in the place of the old one and makes the rest
-// anew. own is how the machine is entered since it was prepared.
+// anew. own is how the machine is entered since it was prepared. What needs root is done only where sudo asks for no
+// password: the claim's code may have changed what the login executes.
 func Renew(ctx context.Context, v Visit, own machine.Endpoint, again bool) (Report, error) {
 	var undone, anew []Step
 	for _, s := range Plan(v.Want.OS) {
@@ -103,6 +130,10 @@ func Renew(ctx context.Context, v Visit, own machine.Endpoint, again bool) (Repo
 	if !again {
 		anew = nil
 	}
+	if v.Want.Separate {
+		return v.renewSlot(ctx, own, again)
+	}
+	v.Want.Tenants = true
 	var report Report
 	if len(undone)+len(anew) == 0 {
 		return report, nil
@@ -118,12 +149,44 @@ func Renew(ctx context.Context, v Visit, own machine.Endpoint, again bool) (Repo
 	return report, err
 }
 
+// renewSlot cleans the user that the claim has run as, which executes nothing as that user before all of its
+// processes have ended and its home is a new one. A machine that does not serve again is cleaned when it is left.
+func (v Visit) renewSlot(ctx context.Context, own machine.Endpoint, again bool) (Report, error) {
+	var report Report
+	if !again {
+		return report, nil
+	}
+	err := v.with(ctx, v.Endpoint, func(c *reach.Client) error {
+		var err error
+		report, err = Run(ctx, Over(c), only(Plan(v.Want.OS), SlotUser), v.Want)
+		if err != nil || report.Err() != nil {
+			return err
+		}
+		user, err := slotUser(ctx, Over(c), v.Want)
+		if err == nil && user != own.User {
+			err = fault.New(fault.NotPrepared, "claims would run as user %s, not as %s any more", user, own.User)
+		}
+		return err
+	})
+	if err != nil || report.Err() != nil {
+		return report, err
+	}
+	ready := Ready{Report: report, Endpoint: own}
+	err = v.enter(ctx, &ready, nil)
+	return ready.Report, err
+}
+
+// only is the step of a plan that sees to one condition.
+func only(plan []Step, c Condition) []Step {
+	return slices.DeleteFunc(plan, func(s Step) bool { return s.Condition != c })
+}
+
 // Depart takes back what must not outlast the machine on a host that goes on. It logs in
 // as a machine is entered the first time, or where that is refused with own, if given.
 func Depart(ctx context.Context, v Visit, own *machine.Endpoint) error {
 	do := func(c *reach.Client) error { return Leave(ctx, Over(c), Plan(v.Want.OS), v.Want) }
 	err := v.with(ctx, v.Endpoint, do)
-	if fault.Is(err, fault.AuthRefused) && own != nil {
+	if fault.Is(err, fault.AuthRefused) && own != nil && !v.Want.Separate {
 		err = v.with(ctx, *own, do)
 	}
 	return err

@@ -15,13 +15,14 @@ func Plan(os string) []Step {
 		}
 	case "darwin":
 		return []Step{
+			{Condition: SlotUser, Weight: Unfits, Host: true, Wanted: wantsSlotUser, Look: lookSlot, Judge: judgeSlot, Do: makeSlot, Leave: leaveSlot},
 			{Condition: KeyLogin, Weight: Unfits, Look: lookKey, Judge: judgeKey, Do: addKey, Leave: removeKey},
-			{Condition: RootAccess, Weight: Degrades, Look: always, Judge: judgeRoot},
-			{Condition: PasswordOff, Weight: Unfits, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff, Strip: turnPasswordOn},
+			{Condition: RootAccess, Weight: Degrades, Host: true, Look: always, Judge: judgeRoot},
+			{Condition: PasswordOff, Weight: Unfits, Host: true, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff, Strip: turnPasswordOn},
 			{Condition: DiskSpace, Weight: Degrades, Look: lookDisk, Judge: judgeDisk},
-			{Condition: Clock, Weight: Degrades, Look: lookClock, Judge: judgeClock, Do: setClockDarwin},
+			{Condition: Clock, Weight: Degrades, Host: true, Look: lookClock, Judge: judgeClock, Do: setClockDarwin},
 			{Condition: RootLinker, Weight: Degrades, Look: lookLinks, Judge: judgeLinks, Do: addLinks},
-			{Condition: KeepAwake, Weight: Degrades, Look: lookAwake, Judge: judgeAwake, Do: keepAwake, Leave: letSleep},
+			{Condition: KeepAwake, Weight: Degrades, Host: true, Look: lookAwake, Judge: judgeAwake, Do: keepAwake, Leave: letSleep},
 			{Condition: ConsoleUser, Weight: Degrades, Look: lookConsole, Judge: judgeConsole, Patience: loginPatience},
 			{Condition: AquaSession, Weight: Degrades, Look: lookSession, Judge: judgeSession, Do: restartDaemon},
 			{
@@ -31,11 +32,12 @@ func Plan(os string) []Step {
 		}
 	}
 	return []Step{
+		{Condition: SlotUser, Weight: Unfits, Host: true, Wanted: wantsSlotUser, Look: lookSlot, Judge: judgeSlot, Do: makeSlot, Leave: leaveSlot},
 		{Condition: KeyLogin, Weight: Unfits, Look: lookKey, Judge: judgeKey, Do: addKey, Leave: removeKey},
-		{Condition: RootAccess, Weight: Degrades, Look: always, Judge: judgeRoot},
-		{Condition: PasswordOff, Weight: Unfits, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff, Strip: turnPasswordOn},
+		{Condition: RootAccess, Weight: Degrades, Host: true, Look: always, Judge: judgeRoot},
+		{Condition: PasswordOff, Weight: Unfits, Host: true, Wanted: wantsPasswordOff, Look: lookPasswordOff, Judge: judgePasswordOff, Do: turnPasswordOff, Strip: turnPasswordOn},
 		{Condition: DiskSpace, Weight: Degrades, Look: lookDisk, Judge: judgeDisk},
-		{Condition: Clock, Weight: Degrades, Look: lookClock, Judge: judgeClock, Do: setClockLinux},
+		{Condition: Clock, Weight: Degrades, Host: true, Look: lookClock, Judge: judgeClock, Do: setClockLinux},
 		{Condition: RootLinker, Weight: Degrades, Look: always, Judge: judgeRewriting},
 	}
 }
@@ -43,6 +45,20 @@ func Plan(os string) []Step {
 // loginPatience is how long the automatic login at the screen may take after sshd
 // answers: a guess; the desktop of a small virtual Mac takes tens of seconds.
 const loginPatience = 2 * time.Minute
+
+// Hosted is the part of a plan that the pool's login takes where claims have a user of their own, and the part that
+// is taken as that user.
+func Hosted(plan []Step) (host, own []Step) {
+	for _, s := range plan {
+		switch {
+		case s.Host:
+			host = append(host, s)
+		case s.Condition != KeyLogin: // the key is the user's only way in, and SlotUser's
+			own = append(own, s)
+		}
+	}
+	return host, own
+}
 
 // Entry is the part of a plan that lets us in by key; the rest goes through the
 // connection that the key has opened, which proves it.

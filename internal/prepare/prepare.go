@@ -26,6 +26,7 @@ type Condition string
 
 // The conditions.
 const (
+	SlotUser      Condition = "SlotUser"      // claims run as a system user of the slot's own
 	KeyLogin      Condition = "KeyLogin"      // the machine is entered with our key
 	RootAccess    Condition = "RootAccess"    // the login becomes root
 	PasswordOff   Condition = "PasswordOff"   // nobody logs in with a password
@@ -55,6 +56,11 @@ type Want struct {
 	Key         string         // the public half, in authorized_keys format
 	Password    machine.Secret // of the login; makes root of it where sudo asks for one
 	PasswordOff bool
+	// Tenants tells that what claims ran has run as the login. Then the password is not sent there any more,
+	// since whatever reads it there may be theirs: a shell's start file decides what a command is.
+	Tenants bool
+	// Separate asks for a system user for what claims run; the login is then nobody's but ours.
+	Separate bool
 
 	Agent     string   // path of the agent on the machine
 	AgentRoot string   // the agent's folder, absolute
@@ -101,6 +107,8 @@ func (f Finding) String() string {
 type Step struct {
 	Condition Condition
 	Weight    Weight
+	// Host tells that it is about the computer, and so the login's also where claims have a user of their own.
+	Host bool
 	// Wanted tells whether the pool asks for it; nil: always.
 	Wanted func(Want) bool
 	// Look returns the script that prints what Judge needs, as lines "word=value".

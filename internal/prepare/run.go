@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,11 +67,13 @@ func Run(ctx context.Context, sh Shell, steps []Step, want Want) (Report, error)
 
 // Undo takes back what must not outlast a claim.
 func Undo(ctx context.Context, sh Shell, steps []Step, want Want) error {
+	want.Tenants = true
 	return takeBack(ctx, sh, steps, want, func(s Step) func(Want, Power) Script { return s.Undo })
 }
 
 // Leave takes back what must not outlast the machine, on a host that goes on.
 func Leave(ctx context.Context, sh Shell, steps []Step, want Want) error {
+	want.Tenants = !want.Separate
 	return takeBack(ctx, sh, steps, want, func(s Step) func(Want, Power) Script { return s.Leave })
 }
 
@@ -125,7 +128,10 @@ func (r *runner) power0(ctx context.Context) error {
 	if r.power.User == "" || r.power.UID == "" {
 		return fault.New(fault.AgentUnfit, "the machine's shell does not say who the login is: exit code %d: %s", out.Exit, words(out))
 	}
-	if r.power.Sudo != SudoNone || r.want.Password.Empty() {
+	if _, err := strconv.ParseUint(r.power.UID, 10, 32); err != nil {
+		return fault.New(fault.AgentUnfit, "the machine's shell says that the login's number is %q", r.power.UID)
+	}
+	if r.power.Sudo != SudoNone || r.want.Password.Empty() || r.want.Tenants {
 		return nil
 	}
 	r.power.Sudo = SudoPassword
@@ -139,7 +145,7 @@ func (r *runner) power0(ctx context.Context) error {
 // powerScript prints user, uid and sudo.
 const powerScript = `echo "user=$(id -un)"; echo "uid=$(id -u)"
 if [ "$(id -u)" = 0 ]; then echo sudo=root
-elif sudo -n true </dev/null >/dev/null 2>&1; then echo sudo=sudo
+elif /usr/bin/env -i PATH=` + systemPath + ` ` + sudoPath + ` -n -- /bin/sh -c : </dev/null >/dev/null 2>&1; then echo sudo=sudo
 else echo sudo=none; fi
 `
 

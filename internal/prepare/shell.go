@@ -8,6 +8,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/reach"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // A Shell runs a command on the machine.
@@ -96,32 +97,43 @@ func (p Power) command(s Script, os string, password machine.Secret) (line, befo
 	if s.As == AsConsole {
 		// launchctl(1), asuser: the bootstrap namespace and the security session of
 		// the user; the credentials stay root's, so sudo takes those back.
-		line = fmt.Sprintf("/bin/launchctl asuser %s /usr/bin/sudo -n -H -u %s /bin/sh -s", p.UID, quote(p.User))
+		line = fmt.Sprintf("/bin/launchctl asuser %s %s -n -H -u %s /bin/sh -s", p.UID, sudoPath, quote(p.User))
 	}
 	if s.As == AsUser {
 		return line, ""
 	}
 	switch p.Sudo {
 	case SudoFree:
-		line = "sudo -n -- " + line
+		line = sudoPath + " -n -- " + line
 	case SudoPassword:
 		// -k: also if it was given a moment ago, so that the line is always read.
 		// sudo reads it byte by byte and leaves the rest to the shell.
-		line = "sudo -k -S -p '' -- " + line
+		line = sudoPath + " -k -S -p '' -- " + line
 		before = password.Reveal() + "\n"
 	}
-	return line, before
+	return cleanly + line, before
 }
+
+// Root is become by programs at known places, in an environment that the login's start files
+// have no part in: sudo hands PATH on where sudoers sets none (sudoers(5), secure_path).
+const (
+	sudoPath   = "/usr/bin/sudo"
+	systemPath = "/usr/bin:/bin:/usr/sbin:/sbin"
+	cleanly    = "exec /usr/bin/env -i PATH=" + systemPath + " "
+)
 
 // quote quotes s for any Unix shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// parse reads the lines "word=value" that a look prints.
+// maxValue bounds one value; the longest are paths.
+const maxValue = 4096
+
+// parse reads the lines "word=value" that a look prints. What a machine says is fit to be shown from here on.
 func parse(stdout string) map[string]string {
 	values := map[string]string{}
 	for line := range strings.Lines(stdout) {
 		if k, v, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "="); ok {
-			values[k] = strings.TrimSpace(v)
+			values[k] = sanitize.Line(strings.TrimSpace(v), maxValue)
 		}
 	}
 	return values
@@ -132,9 +144,9 @@ const maxWords = 400
 
 // words returns the end of what a script said, on one line.
 func words(out Output) string {
-	text := strings.Join(strings.Fields(strings.ToValidUTF8(out.Stderr, "?")), " ")
+	text := strings.Join(strings.Fields(out.Stderr), " ")
 	if len(text) > maxWords {
 		text = "… " + strings.ToValidUTF8(text[len(text)-maxWords:], "")
 	}
-	return text
+	return sanitize.Line(text, 2*maxWords)
 }

@@ -17,7 +17,7 @@ $f = if ($admin) { "$env:ProgramData\ssh\administrators_authorized_keys" } else 
 func lookKeyWindows(w Want, _ Power) Script {
 	return Script{Text: fmt.Sprintf(keyFileWindows+`$line = %s; $mark = %s
 if (Test-Path $f) { $all = @(Get-Content $f); if ($all -contains $line) { 'here=yes' }; 'stale=' + @($all | Where-Object { $_.EndsWith($mark) -and $_ -ne $line }).Count }
-`, quotePS(w.Key+" "+mark(w)), quotePS(" "+mark(w)))}
+`, quotePS(keyLine(w)), quotePS(" "+mark(w)))}
 }
 
 // withKeysWindows writes the lines of authorized_keys without ours, and more. It also lets only SYSTEM
@@ -28,7 +28,7 @@ New-Item -ItemType Directory -Force (Split-Path $f) | Out-Null
 $all = @(if (Test-Path $f) { Get-Content $f | Where-Object { -not $_.EndsWith($mark) } })%s
 [IO.File]::WriteAllLines($f, [string[]]$all)
 if ($admin) { icacls $f /inheritance:r /grant '*S-1-5-32-544:F' /grant '*S-1-5-18:F' | Out-Null }
-`, quotePS(w.Key+" "+mark(w)), quotePS(" "+mark(w)), more)}
+`, quotePS(keyLine(w)), quotePS(" "+mark(w)), more)}
 }
 
 func addKeyWindows(w Want, _ Seen) Script { return withKeysWindows(w, " + $line") }

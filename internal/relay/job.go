@@ -65,8 +65,6 @@ type Files struct {
 	Folder   string   // below the lease's work folder; "": that folder itself
 	Fixed    []string // mount points below Dir, see transfer.ClientConfig
 	ProbeIn  string   // below Dir, likewise
-	// TakeGit and TakeSetID: likewise.
-	TakeGit, TakeSetID bool
 	// Up: nothing comes back.
 	Up bool
 	// Hold is called before files are moved, and what it returns afterwards. It

@@ -9,7 +9,6 @@ import (
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
-	"outrigger.dev/outrigger/internal/rawpath"
 )
 
 // A Swept tells what [Sweep] removed.
@@ -23,17 +22,9 @@ type Swept struct {
 func Sweep(ctx context.Context, state string, known func(machine.Name) bool) (Swept, error) {
 	var swept Swept
 	var errs []error
-	machines, err := rawpath.Glob(root(state), "*")
+	paths, err := filepath.Glob(filepath.Join(root(state), "*", "*"))
 	if err != nil {
-		return swept, fault.New(fault.LocalFile, "workspace: %w", err)
-	}
-	var paths []string
-	for _, m := range machines {
-		below, err := rawpath.Glob(m, "*")
-		if err != nil {
-			errs = append(errs, fault.New(fault.LocalFile, "workspace: %w", err))
-		}
-		paths = append(paths, below...)
+		return swept, fault.New(fault.Internal, "workspace: %w", err)
 	}
 	for _, path := range paths {
 		errs = append(errs, sweepOne(ctx, path, known, &swept))

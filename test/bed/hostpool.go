@@ -51,6 +51,7 @@ spec:
   max: %[2]d
   maxCreating: 2
   reuse: {policy: Clean}
+  trust: Shared
   login: {user: %s, secretName: hosts-login}
   provider:
     ssh:

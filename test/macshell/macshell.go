@@ -86,7 +86,7 @@ func Start(tb testing.TB, o Options) *Mac {
 	pid := strconv.Itoa(m.holder.Process.Pid)
 	lines := append(append([]string{}, o.Lines...),
 		// As macOS has it; the test's own files say the rest.
-		"Include /etc/ssh/sshd_config.d/*.conf", "AuthorizedKeysFile .ssh/authorized_keys", "PasswordAuthentication yes", "SetEnv HOME="+Home)
+		"Include /etc/ssh/sshd_config.d/*.conf", "AuthorizedKeysFile .ssh/authorized_keys", "PasswordAuthentication yes")
 	m.Server = sshd.Start(tb, sshd.Options{
 		Enter: []string{"nsenter", "--mount", "--root", "--wd", "--target", pid}, User: User, Home: Home, Lines: lines,
 	})
@@ -195,6 +195,12 @@ func (m *Mac) furnish(o Options) {
 	// A session is kept in the environment here; on a Mac sudo does not leave it.
 	m.Write("etc/sudoers", "Defaults env_keep += FAKEMAC_MANAGER\nroot ALL = (ALL) ALL\n"+rule)
 	m.must(os.Chmod(m.path("etc/sudoers"), 0o440))
+	// The users that are made here have numbers that nobody has on this computer, nor on another Mac of a test: their
+	// processes are in the same list.
+	first := 100000 + 16*m.holder.Process.Pid
+	m.Do(fmt.Sprintf(`echo "_numbers:x:%[1]d:%[1]d:none:/nonexistent:/bin/false" >>/etc/passwd
+printf 'SYS_UID_MIN %[2]d\nSYS_UID_MAX %[3]d\nSYS_GID_MIN %[2]d\nSYS_GID_MAX %[3]d\n' >>/etc/login.defs
+mkdir -p /private/var/folders/zz /Users/Shared /var/db/fakemac/groups && chmod 1777 /Users/Shared && ln -s /tmp /private/tmp && ln -s /var/tmp /private/var/tmp`, first, first+1, first+15))
 	name, err := os.Hostname()
 	m.must(err)
 	m.Write("etc/hosts", "127.0.0.1 localhost "+name+"\n")

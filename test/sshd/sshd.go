@@ -200,10 +200,16 @@ func (s *Server) setup(o Options) {
 		authorized.WriteString(k.Line() + "\n")
 	}
 	lines := append([]string{}, o.Lines...)
+	env := o.Env
+	if o.User == "" { // of another system's user that one knows the home
+		env = append([]string{"HOME=" + s.Home}, env...)
+	}
+	if len(env) > 0 {
+		lines = append(lines, "SetEnv "+strings.Join(env, " "))
+	}
 	lines = append(lines,
 		"StrictModes no", "UsePAM no", "PidFile none", "PrintMotd no", "MaxStartups 1000", "MaxSessions 100",
 		"AcceptEnv LANG LC_* TEST_*",
-		"SetEnv "+strings.Join(append([]string{"HOME=" + s.Home}, o.Env...), " "),
 		"PasswordAuthentication "+yes(o.Password),
 		"KbdInteractiveAuthentication no",
 		"AuthorizedKeysFile "+file("authorized_keys", authorized.String(), 0o644))

@@ -85,6 +85,7 @@ func TestAPoolOfHosts(t *testing.T) {
 	none := int32(0)
 	pool := &v1alpha1.MachinePool{ObjectMeta: metav1.ObjectMeta{Name: w.name + "-hosts"}, Spec: v1alpha1.MachinePoolSpec{
 		OS: "linux", Arch: "amd64", Warm: &none, Max: 1, Login: &v1alpha1.LoginSpec{User: s.User, SecretName: "login"},
+		Trust:    v1alpha1.TrustShared,
 		Provider: v1alpha1.ProviderSpec{SSH: &v1alpha1.SSHProvider{Hosts: []v1alpha1.SSHHost{{Address: "127.0.0.1", Port: int32(s.Port), Slots: 2, HostKeys: []string{s.HostKeys[0].Line()}}}}},
 	}}
 	w.must(w.Create(t.Context(), pool))

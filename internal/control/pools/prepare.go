@@ -129,6 +129,7 @@ func (k *keeper) prepare(ctx context.Context, m *v1alpha1.Machine) (next, error)
 	err = k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
 		st.Phase = v1alpha1.MachineIdle
 		st.HostKeys, st.Root, st.Session = done.Claim.Endpoint.HostKeys, done.Claim.Endpoint.Root, done.Session
+		st.User = done.Claim.Endpoint.User // a slot's own, where there is one
 		if first {
 			st.PreparedAt = &now
 		}

@@ -119,6 +119,7 @@ func (w *world) macs(m *macshell.Mac, change func(*v1alpha1.MachinePoolSpec)) {
 		Provider: v1alpha1.ProviderSpec{SSH: &v1alpha1.SSHProvider{Hosts: []v1alpha1.SSHHost{{Address: m.Host, Port: int32(m.Port)}}}},
 		Login:    &v1alpha1.LoginSpec{User: macshell.User, SecretName: "login"},
 		Reuse:    &v1alpha1.ReuseSpec{Policy: v1alpha1.ReuseClean},
+		Trust:    v1alpha1.TrustShared,
 	}}
 	if change != nil {
 		change(&p.Spec)

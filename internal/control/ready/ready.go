@@ -70,13 +70,16 @@ func (r *Readier) Prepare(ctx context.Context, w pools.Work) (pools.Prepared, er
 	v.Key = key
 	got, err := prepare.Machine(ctx, v)
 	out := pools.Prepared{Session: got.Session, Conditions: findings(got.Report)}
+	if w.Lasting && !v.Want.Separate {
+		out.Conditions = append(out.Conditions, sharing(m.Endpoint.User))
+	}
 	if err == nil {
 		err = got.Err()
 	}
 	if err != nil {
 		return out, err
 	}
-	ep := m.Endpoint
+	ep := got.Endpoint
 	ep.Auth = machine.Auth{}
 	if len(ep.HostKeys) > 0 {
 		ep.KnownHosts = nil
@@ -101,8 +104,11 @@ func (r *Readier) Check(ctx context.Context, c handoff.Claim) error {
 
 // Release implements [pools.Readier].
 func (r *Readier) Release(ctx context.Context, c handoff.Claim, w pools.Work, again bool) (handoff.Claim, error) {
-	if err := r.end(ctx, c, w.Lasting); err != nil {
-		return c, err
+	separate := prepare.IsSlotUser(c.Endpoint.User) // whatever the pool asks for by now
+	if !separate {
+		if err := r.end(ctx, c, w.Lasting); err != nil {
+			return c, err
+		}
 	}
 	key, public, err := newKey()
 	if err != nil {
@@ -113,6 +119,7 @@ func (r *Readier) Release(ctx context.Context, c handoff.Claim, w pools.Work, ag
 		return c, err
 	}
 	v.Key = key
+	keepApart(&v.Want, w, separate)
 	report, err := prepare.Renew(ctx, v, c.Reach(), again)
 	if err == nil {
 		err = report.Err()
@@ -135,6 +142,7 @@ func (r *Readier) Leave(ctx context.Context, w pools.Work, c *handoff.Claim) err
 	if c != nil {
 		ep := c.Reach()
 		own = &ep
+		keepApart(&v.Want, w, prepare.IsSlotUser(ep.User))
 	}
 	return prepare.Depart(ctx, v, own)
 }

@@ -38,20 +38,21 @@ func (w *world) login(m v1alpha1.Machine) handoff.Claim {
 }
 
 func TestMacOfAPoolTellsWhatPreparingFound(t *testing.T) {
-	mac := macshell.Start(t, macshell.Options{})
+	mac := macshell.Start(t, macshell.Options{Sudo: macshell.SudoFree})
 	w := newWorld(t, "macs")
 	w.macs(mac, nil)
 	m := w.machine(v1alpha1.MachineIdle)
 	want := `Ready True Prepared
 Reachable True Answers
 KeyLogin True Installed
-RootAccess True SudoWithPassword
+RootAccess True Sudo
 DiskSpace True Room
 Clock True Right
 RootLinker True Links
 KeepAwake True NeverSleeps
 ConsoleUser True LoggedIn
 AquaSession True Aqua
+SlotUser False Shared
 `
 	if diff := cmp.Diff(want, conditions(m)); diff != "" {
 		t.Errorf("conditions (-want +got):\n%s", diff)
@@ -149,7 +150,7 @@ func (w *world) identities(name string) {
 }
 
 func TestKeychainGoesWithTheMachineFromAHostThatStays(t *testing.T) {
-	mac := macshell.Start(t, macshell.Options{})
+	mac := macshell.Start(t, macshell.Options{Sudo: macshell.SudoFree})
 	w := newWorld(t, "signing")
 	w.macs(mac, func(p *v1alpha1.MachinePoolSpec) {
 		p.Preparation = &v1alpha1.PreparationSpec{BuildKeychain: &v1alpha1.BuildKeychain{SecretName: "identities"}}

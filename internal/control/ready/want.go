@@ -48,6 +48,7 @@ func (r *Readier) visitWithout(w pools.Work) prepare.Visit {
 		PasswordOff: p.DisablePasswordLogin, Linked: p.RootFolders, MinFree: defaultMinFree,
 		Skip: steps(p.Skip), Require: steps(p.Require),
 	}
+	keepApart(&want, w, w.Pool.Spec.Trust == v1alpha1.TrustNone)
 	if p.RootFolders == nil {
 		want.Linked = defaultRootFolders()
 	}
@@ -59,6 +60,21 @@ func (r *Readier) visitWithout(w pools.Work) prepare.Visit {
 		v.Patience = accountPatience
 	}
 	return v
+}
+
+// keepApart has claims run as a user of their own, or as the login's. A host that goes on has served claims also
+// when the machine is new; but as the login of a pool that keeps them apart nobody's code has run.
+func keepApart(want *prepare.Want, w pools.Work, separate bool) {
+	want.Separate = w.Lasting && separate
+	want.Tenants = w.Lasting && !separate
+}
+
+// sharing says what claims on a host have in common.
+func sharing(user string) pools.Finding {
+	return pools.Finding{
+		Type: v1alpha1.MachineSlotUser, Reason: string(v1alpha1.TrustShared),
+		Message: "claims run as user " + user + ", side by side and one after another: what one leaves, another may execute",
+	}
 }
 
 func steps(of []v1alpha1.OptionalStep) []prepare.Condition {

@@ -13,7 +13,7 @@ import (
 // The conditions of the API are the steps of the plans: nobody translates between them.
 func TestConditionsAreTheSteps(t *testing.T) {
 	api := []string{
-		v1alpha1.MachineKeyLogin, v1alpha1.MachineRootAccess, v1alpha1.MachinePasswordOff, v1alpha1.MachineDisk, v1alpha1.MachineClock,
+		v1alpha1.MachineSlotUser, v1alpha1.MachineKeyLogin, v1alpha1.MachineRootAccess, v1alpha1.MachinePasswordOff, v1alpha1.MachineDisk, v1alpha1.MachineClock,
 		v1alpha1.MachineRootLinker, v1alpha1.MachineKeepAwake, v1alpha1.MachineConsoleUser, v1alpha1.MachineAquaSession, v1alpha1.MachineBuildKeychain,
 	}
 	var steps []string

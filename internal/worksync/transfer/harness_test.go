@@ -29,7 +29,6 @@ type pair struct {
 	near, far           string
 	nearState, farState string
 	exclude             []string
-	takeGit, takeSetID  bool
 	progress            func(transfer.Progress)
 }
 
@@ -66,7 +65,7 @@ func (p *pair) session(wrap func(net.Conn) net.Conn, use func(context.Context, *
 		}
 		served <- err
 	}()
-	s, err := transfer.Open(ctx, near, transfer.ClientConfig{Root: p.near, StateDir: p.nearState, Exclude: p.exclude, TakeGit: p.takeGit, TakeSetID: p.takeSetID, TempTag: "t", Progress: p.progress})
+	s, err := transfer.Open(ctx, near, transfer.ClientConfig{Root: p.near, StateDir: p.nearState, Exclude: p.exclude, TempTag: "t", Progress: p.progress})
 	if err != nil {
 		p.t.Fatal(err)
 	}

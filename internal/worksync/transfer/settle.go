@@ -32,17 +32,16 @@ func (x *exchange) plan(ctx context.Context, raw []tree.Node) (plan.Plan, error)
 	if x.far, x.places, err = x.list.over(x.base.Nodes); err != nil {
 		return plan.Plan{}, err
 	}
-	l, ours := x.guarded()
-	unsure := plan.Unsure(l.Base, l.Near, x.far)
+	near := entries(x.nodes)
+	unsure := plan.Unsure(entries(x.base.Nodes), near, x.far)
 	if len(unsure) > 0 {
 		if err := x.learn(ctx, unsure); err != nil {
 			return plan.Plan{}, err
 		}
-		l, ours = x.guarded()
+		near = entries(x.nodes)
 	}
-	p := plan.Merge(l.Base, l.Near, x.far, plan.Options{
+	p := plan.Merge(entries(x.base.Nodes), near, x.far, plan.Options{
 		Pristine: x.state.Pristine,
-		Ours:     ours,
 		NoModes:  x.state.Ways.NoModes || runtime.GOOS == "windows",
 	})
 	if len(p.Conflicts) > 0 {

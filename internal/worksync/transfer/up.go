@@ -120,9 +120,7 @@ func (x *exchange) push(ctx context.Context, p plan.Plan) error {
 		case s.Op != plan.Delete && s.Op != plan.Write && s.Settles && have:
 			d.set[s.Entry.Path] = tree.Node{Entry: s.Entry, Stamp: mine.Stamp}
 		}
-		if s.Op != plan.Meta || s.Entry.Kind == tree.File || x.far[findEntry(x.far, s.Entry.Path)].Mode != s.Entry.Mode {
-			x.count(s.Op, s.Entry.Kind) // that a folder's time moves goes without saying
-		}
+		x.count(s.Op, s.Entry.Kind)
 		items = append(items, it)
 	}
 	items = append(items, x.settled(p, d)...)

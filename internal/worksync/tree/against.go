@@ -52,12 +52,7 @@ func against(base, n Node) (_ Node, doubt bool) {
 			n.MTime = base.MTime
 		}
 		return n, n.Size == base.Size
-	case Dir:
-		if n.Stamp.MTime == base.Stamp.MTime {
-			n.MTime = base.MTime
-		}
-		n.Same = n.Entry == base.Entry
-	case Link:
+	case Dir, Link:
 		n.Same = n.Entry == base.Entry
 	}
 	return n, false

@@ -1,7 +1,0 @@
-package ignore
-
-// For tests that compare with a definition.
-var (
-	Wildmatch  = wildmatch
-	MatchClass = matchClass
-)
