@@ -18,41 +18,43 @@ type Kind string
 
 // The kinds of fault.
 const (
-	Usage           Kind = "Usage"           // a flag or argument is wrong
-	Config          Kind = "Config"          // the configuration file is wrong
-	UnknownMachine  Kind = "UnknownMachine"  // no machine of that name
-	UnknownProvider Kind = "UnknownProvider" // no provider of that name
-	UnknownImage    Kind = "UnknownImage"    // no image of that name
-	UnknownPool     Kind = "UnknownPool"     // no pool of that name
-	NameTaken       Kind = "NameTaken"       // a machine or image of that name exists and is not ours or differs
-	NoCapacity      Kind = "NoCapacity"      // the provider has no room now
-	ProviderRefused Kind = "ProviderRefused" // the provider says no, and will say so again
-	ProviderDown    Kind = "ProviderDown"    // the provider does not answer as it should
-	BootTimeout     Kind = "BootTimeout"     // the machine was made but never answered
-	Unreachable     Kind = "Unreachable"     // no connection to the machine
-	RouteRefused    Kind = "RouteRefused"    // a proxy, hub or outpost on the way refuses to carry the connection
-	AuthRefused     Kind = "AuthRefused"     // the machine refused the login
-	HostKey         Kind = "HostKey"         // the machine's host key is unknown or changed
-	AgentUnfit      Kind = "AgentUnfit"      // the agent cannot run there
-	NotPrepared     Kind = "NotPrepared"     // the machine lacks what its pool asks for
-	DiskFull        Kind = "DiskFull"        // no space left, here or there
-	LocalFile       Kind = "LocalFile"       // a file here cannot be read or written
-	RemoteFile      Kind = "RemoteFile"      // a file on the machine cannot be read or written
-	FileChanged     Kind = "FileChanged"     // a file changed while it was read
-	BadName         Kind = "BadName"         // the other side cannot hold a file of that name
-	Conflict        Kind = "Conflict"        // changed on both sides
-	PathTaken       Kind = "PathTaken"       // the absolute path asked for exists on the machine and is not ours
-	BadScript       Kind = "BadScript"       // a script that cannot be executed as it is
-	ScriptFailed    Kind = "ScriptFailed"    // the script that makes an image failed
-	NotFound        Kind = "CommandNotFound" // the command does not exist on the machine
-	NotExecutable   Kind = "NotExecutable"   // the command exists and cannot be executed
-	MachineLost     Kind = "MachineLost"     // the machine died in the middle
-	RunLost         Kind = "RunLost"         // the run is gone from the machine, its end unknown
-	TimedOut        Kind = "TimedOut"        // the time limit that the user gave
-	Interrupted     Kind = "Interrupted"     // the user asked us to stop
-	Protocol        Kind = "Protocol"        // the other side speaks nonsense
-	Busy            Kind = "Busy"            // somebody else holds what we need
-	Internal        Kind = "Internal"        // our own mistake
+	Usage            Kind = "Usage"            // a flag or argument is wrong
+	Config           Kind = "Config"           // the configuration file is wrong
+	UnknownMachine   Kind = "UnknownMachine"   // no machine of that name
+	UnknownProvider  Kind = "UnknownProvider"  // no provider of that name
+	UnknownImage     Kind = "UnknownImage"     // no image of that name
+	UnknownPool      Kind = "UnknownPool"      // no pool of that name
+	NameTaken        Kind = "NameTaken"        // a machine or image of that name exists and is not ours or differs
+	NoCapacity       Kind = "NoCapacity"       // the provider has no room now
+	ProviderRefused  Kind = "ProviderRefused"  // the provider says no, and will say so again
+	ProviderDown     Kind = "ProviderDown"     // the provider does not answer as it should
+	BootTimeout      Kind = "BootTimeout"      // the machine was made but never answered
+	Unreachable      Kind = "Unreachable"      // no connection to the machine
+	RouteRefused     Kind = "RouteRefused"     // a proxy, hub or outpost on the way refuses to carry the connection
+	AuthRefused      Kind = "AuthRefused"      // the machine refused the login
+	HostKey          Kind = "HostKey"          // the machine's host key is unknown or changed
+	AgentUnfit       Kind = "AgentUnfit"       // the agent cannot run there
+	NotPrepared      Kind = "NotPrepared"      // the machine lacks what its pool asks for
+	DiskFull         Kind = "DiskFull"         // no space left, here or there
+	LocalFile        Kind = "LocalFile"        // a file here cannot be read or written
+	RemoteFile       Kind = "RemoteFile"       // a file on the machine cannot be read or written
+	FileChanged      Kind = "FileChanged"      // a file changed while it was read
+	BadName          Kind = "BadName"          // the other side cannot hold a file of that name
+	Conflict         Kind = "Conflict"         // changed on both sides
+	PathsLeft        Kind = "PathsLeft"        // paths could not be synced; all else was
+	TooManyDeletions Kind = "TooManyDeletions" // a folder lost most of its files since it was last synced
+	PathTaken        Kind = "PathTaken"        // the absolute path asked for exists on the machine and is not ours
+	BadScript        Kind = "BadScript"        // a script that cannot be executed as it is
+	ScriptFailed     Kind = "ScriptFailed"     // the script that makes an image failed
+	NotFound         Kind = "CommandNotFound"  // the command does not exist on the machine
+	NotExecutable    Kind = "NotExecutable"    // the command exists and cannot be executed
+	MachineLost      Kind = "MachineLost"      // the machine died in the middle
+	RunLost          Kind = "RunLost"          // the run is gone from the machine, its end unknown
+	TimedOut         Kind = "TimedOut"         // the time limit that the user gave
+	Interrupted      Kind = "Interrupted"      // the user asked us to stop
+	Protocol         Kind = "Protocol"         // the other side speaks nonsense
+	Busy             Kind = "Busy"             // somebody else holds what we need
+	Internal         Kind = "Internal"         // our own mistake
 )
 
 // An Info is the row of one kind in the table.
@@ -97,6 +99,8 @@ var Kinds = []Info{
 	{FileChanged, ExitOutrigger, true, "Run again when nothing writes to the folder, or leave the file out with --exclude."},
 	{BadName, ExitOutrigger, false, "Rename the files, or leave them out with --exclude."},
 	{Conflict, ExitOutrigger, false, "Nothing was overwritten. Settle the named files by hand, then run again."},
+	{PathsLeft, ExitOutrigger, false, "Mend the named paths, or leave them out with --exclude, then run again."},
+	{TooManyDeletions, ExitOutrigger, false, "Look whether it is the right folder, and whether its disk is mounted; if all that was deleted, say so with --allow-deletions."},
 	{PathTaken, ExitOutrigger, false, "Choose another path with --at, or remove what is there."},
 	{BadScript, ExitOutrigger, false, "Start the script with an interpreter line such as #!/bin/sh"},
 	{ScriptFailed, ExitOutrigger, false, "Mend the script; to look at its machine: outrigger image build --keep-on-failure"},

@@ -253,6 +253,7 @@ func (j *job) files(v seen) relay.Files {
 	f := relay.Files{
 		Dir: j.root(), StateDir: vs.sync(), Exclude: p.exclude, TempTag: vs.tag,
 		Folder: v.ID, Fixed: p.fixed, ProbeIn: p.probe, Up: v.Up, Hold: vs.hold,
+		AllowHere: true, // another container may delete what it likes
 	}
 	if v.Live {
 		f.Changed = j.dataLinks(v).changed

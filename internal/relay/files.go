@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -88,6 +89,7 @@ func (f *folder) answers(ctx context.Context, links []Link) error {
 	var err error
 	f.session, err = transfer.Open(ctx, f.conn, transfer.ClientConfig{
 		Root: f.Dir, StateDir: f.StateDir, Exclude: f.Exclude, Fixed: f.Fixed, ProbeIn: f.ProbeIn,
+		AllowHere: f.AllowHere, AllowThere: f.AllowThere,
 		TempTag: f.TempTag, Progress: f.watcher.Progress, Log: f.job.Log,
 	})
 	return err
@@ -122,14 +124,31 @@ func (f *folder) sync(ctx context.Context, part Part) error {
 			}
 		}
 		report, err := move(f.session, ctx)
-		if err != nil {
+		if err != nil && report.LeftCount == 0 {
 			f.close()
 			return err
 		}
+		f.left(report)
 		f.watcher.Synced(part, report)
 		return nil
 	})
 }
+
+// left takes note of paths that were not moved. They stop nothing: the command
+// runs, the other files come back, and the job's error names them in the end.
+func (r *relay) left(report transfer.Report) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range report.Left {
+		if len(r.result.Left) < maxLeft && !slices.Contains(r.result.Left, l) {
+			r.result.Left = append(r.result.Left, l)
+		}
+	}
+	r.result.LeftCount = max(len(r.result.Left), report.LeftCount)
+}
+
+// maxLeft bounds what is remembered of paths that were not moved.
+const maxLeft = 1000
 
 // back brings all folders back, also when one of them fails.
 func (r *relay) back(ctx context.Context) error {

@@ -65,6 +65,8 @@ type Files struct {
 	Folder   string   // below the lease's work folder; "": that folder itself
 	Fixed    []string // mount points below Dir, see transfer.ClientConfig
 	ProbeIn  string   // below Dir, likewise
+	// AllowHere and AllowThere believe any loss of files, see transfer.ClientConfig.
+	AllowHere, AllowThere bool
 	// Up: nothing comes back.
 	Up bool
 	// Hold is called before files are moved, and what it returns afterwards. It
@@ -123,4 +125,8 @@ type Result struct {
 	Exit runclient.Exit
 	// Work is the lease's work folder on the machine.
 	Work string
+	// Left are the paths that stayed as they are, on the way up or back, while all
+	// else was done. The job's error says so too.
+	Left      []transfer.Left
+	LeftCount int
 }

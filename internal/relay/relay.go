@@ -23,6 +23,7 @@ import (
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/runclient"
 	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/internal/worksync/transfer"
 )
 
 // releaseLimit bounds the release of a lease, which goes on after ctx is cancelled.
@@ -43,6 +44,9 @@ func Do(ctx context.Context, h *host.Host, job Job, watcher Watcher) (Result, er
 	}
 	defer r.close()
 	err := r.do(ctx)
+	if left := transfer.LeftFault(r.result.Left, r.result.LeftCount); left != nil {
+		err = joinFaults([]error{err, left})
+	}
 	if job.Lease.End {
 		err = r.end(ctx, err)
 	}

@@ -74,6 +74,9 @@ func (d LeaseDir) Run(id string) (RunDir, error) {
 // A RunDir is the folder of a run.
 type RunDir string
 
+// Lease is the lease that the run is in.
+func (d RunDir) Lease() LeaseDir { return LeaseDir(filepath.Dir(filepath.Dir(string(d)))) }
+
 // Log is the folder of the run's output log.
 func (d RunDir) Log() string { return filepath.Join(string(d), "output") }
 

@@ -10,6 +10,7 @@ import (
 	"outrigger.dev/outrigger/internal/agent/proc"
 	"outrigger.dev/outrigger/internal/agent/spool"
 	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/internal/worksync/baseline"
 )
 
 // drainLimit is how long the pipes of a dead tree may stay open. Only a process
@@ -76,6 +77,7 @@ func (s *Supervisor) supervise(r *Run) {
 		st := r.proc.Wait()
 		took := time.Since(r.began)
 		r.bury(&pipes)
+		s.witnessed(r.dir.Lease(), baseline.RunEnded)
 		r.finish(r.exit(st, took))
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"outrigger.dev/outrigger/internal/agent/spool"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/internal/worksync/baseline"
 )
 
 // start makes the run's folder, which no other process can make again, and
@@ -83,6 +84,7 @@ func (s *Supervisor) launch(spec wire.RunSpec, dir disk.LeaseDir, run disk.RunDi
 	if err != nil {
 		return nil, err
 	}
+	s.witnessed(dir, baseline.RunBegan)
 	began := time.Now()
 	p, err := s.cfg.Starter.Start(ps)
 	if err != nil {

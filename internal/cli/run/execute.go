@@ -103,6 +103,7 @@ func (p *prepared) layout(ws *workspace.Workspace, folder string) (files []relay
 	if p.dir != "" {
 		files = []relay.Files{{
 			Dir: p.dir, StateDir: ws.StateDir(), Exclude: p.exclude, TempTag: ws.TempTag, Folder: folder,
+			AllowHere: p.AllowDeletions, AllowThere: p.AllowDeletions,
 		}}
 	}
 	if p.At == "" {

@@ -14,20 +14,21 @@ import (
 
 // Options are the flags and arguments of the command.
 type Options struct {
-	On          string
-	Image       string
-	Sync        string
-	NoSync      bool
-	Exclude     []string
-	Env         []string
-	Workdir     string
-	At          string
-	Script      string
-	Keep        bool
-	Timeout     time.Duration
-	Absence     time.Duration
-	BootTimeout time.Duration
-	Argv        []string
+	On             string
+	Image          string
+	Sync           string
+	NoSync         bool
+	Exclude        []string
+	Env            []string
+	Workdir        string
+	At             string
+	Script         string
+	Keep           bool
+	AllowDeletions bool
+	Timeout        time.Duration
+	Absence        time.Duration
+	BootTimeout    time.Duration
+	Argv           []string
 
 	changed func(flag string) bool // whether the user gave it
 }
@@ -72,6 +73,7 @@ did; 125 when Outrigger itself failed; 126 when the command cannot be executed;
 	f.StringVar(&o.Workdir, "workdir", "", "`folder` to start in, relative to the copied one (default: that itself)")
 	f.StringVar(&o.At, "at", "", "absolute `path` on the machine under which the folder appears")
 	f.StringVar(&o.Script, "script", "", "run this `file` instead of a command; - reads standard input")
+	f.BoolVar(&o.AllowDeletions, "allow-deletions", false, "take what is missing for deleted, even if it is most of the folder")
 	f.BoolVar(&o.Keep, "keep", false, "keep the machine afterwards, for a look at it")
 	f.DurationVar(&o.Timeout, "timeout", 0, "end the command after this `duration` (default: never)")
 	f.DurationVar(&o.Absence, "absence", 0, "how long the command goes on while the connection is lost")

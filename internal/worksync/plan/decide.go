@@ -163,9 +163,9 @@ func verb(b, e *tree.Entry) string {
 
 // Unsure returns the paths on which the merge depends on digests that are not
 // known: files of one size on both sides that may or may not be equal.
-func Unsure(base, near, far []tree.Entry) []string {
+func Unsure(near, far []tree.Entry) []string {
 	var paths []string
-	for _, it := range join(base, near, far) {
+	for _, it := range join(nil, near, far) {
 		n, f := it.near, it.far
 		if n == nil || f == nil || n.Kind != tree.File || f.Kind != tree.File || n.Size != f.Size {
 			continue

@@ -159,7 +159,7 @@ func TestMergeOptions(t *testing.T) {
 func TestUnsureNamesWhatMattersOnly(t *testing.T) {
 	near := parse(t, "new=? same=1 size=? both=? here=?")
 	far := parse(t, "same=1 size=22 both=?")
-	if diff := cmp.Diff([]string{"both"}, plan.Unsure(nil, near, far)); diff != "" {
+	if diff := cmp.Diff([]string{"both"}, plan.Unsure(near, far)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -13,9 +13,9 @@ import (
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
-// back is the near side of Back.
-func (x *exchange) back(ctx context.Context) error {
-	m, known, err := x.begin()
+// bringBack is the near side of Back.
+func (x *exchange) bringBack(ctx context.Context) error {
+	known, err := x.begin()
 	if err != nil {
 		return err
 	}
@@ -23,7 +23,7 @@ func (x *exchange) back(ctx context.Context) error {
 	var raw []tree.Node
 	go func() {
 		var err error
-		raw, err = scan(ctx, x.root(), m, nil)
+		raw, err = scan(ctx, x.root(), x.matcher, nil)
 		scanned <- err
 	}()
 	heard := x.hear(ctx, known)
@@ -67,7 +67,8 @@ func (x *exchange) ways(steps []plan.Step) (names.Ways, error) {
 // pull carries out the near side's part of a plan, then tells the far side
 // what both agree on.
 func (x *exchange) pull(ctx context.Context, p plan.Plan, ways names.Ways) error {
-	if x.state.Pristine || x.base.ID != (baseline.ID{}) && len(p.Near)+len(p.Agreed)+len(p.Forget) == 0 {
+	still := len(p.Near)+len(p.Agreed)+len(p.Forget) == 0
+	if x.pristine() || still && (x.state.Pristine || x.base.ID != (baseline.ID{})) {
 		if err := x.nothing(); err != nil {
 			return err
 		}

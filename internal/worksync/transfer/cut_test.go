@@ -84,6 +84,7 @@ func TestCutAnywhere(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(uint64(seed), 2))
 			p := newPair(t)
+			p.believe = true
 			edit(t, r, p.near, 25)
 			p.cutUntilThrough(r, (*transfer.Session).Up)
 			p.wantEqual()
@@ -130,6 +131,7 @@ func TestCancelEndsPromptly(t *testing.T) {
 	noGoroutines(t)
 	for _, after := range []int64{-1, 5 << 20} {
 		p := newPair(t)
+		p.believe = true
 		p.mustUp()
 		cancelled := func(from string, op func(*transfer.Session, context.Context) (transfer.Report, error)) {
 			t.Helper()

@@ -81,7 +81,8 @@ func TestEmptyFoldersSync(t *testing.T) {
 		t.Errorf("report: %+v", rep)
 	}
 	p.wantEqual()
-	remove(t, p.far, "made")
+	p.mustUp()
+	p.run(func() { remove(t, p.far, "made") })
 	p.mustBack()
 	p.wantEqual()
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/internal/worksync/baseline"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
@@ -29,6 +30,7 @@ type pair struct {
 	near, far           string
 	nearState, farState string
 	exclude             []string
+	believe             bool // whatever is missing was deleted
 	progress            func(transfer.Progress)
 }
 
@@ -65,7 +67,8 @@ func (p *pair) session(wrap func(net.Conn) net.Conn, use func(context.Context, *
 		}
 		served <- err
 	}()
-	s, err := transfer.Open(ctx, near, transfer.ClientConfig{Root: p.near, StateDir: p.nearState, Exclude: p.exclude, TempTag: "t", Progress: p.progress})
+	s, err := transfer.Open(ctx, near, transfer.ClientConfig{Root: p.near, StateDir: p.nearState, Exclude: p.exclude, TempTag: "t", Progress: p.progress,
+		AllowHere: p.believe, AllowThere: p.believe})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -157,6 +160,20 @@ func snapshot(t testing.TB, root string) map[string]string {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// run changes the far side as a command does that an agent runs there.
+func (p *pair) run(command func()) {
+	p.t.Helper()
+	for _, step := range []func() error{
+		func() error { return baseline.RunBegan(p.farState, p.far) },
+		func() error { command(); return nil },
+		func() error { return baseline.RunEnded(p.farState, p.far) },
+	} {
+		if err := step(); err != nil {
+			p.t.Fatal(err)
+		}
+	}
 }
 
 func (p *pair) wantEqual() {

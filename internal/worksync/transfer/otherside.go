@@ -14,6 +14,7 @@ const maxListText = 256 << 20
 // strictly rising paths, of bounded number and length.
 type listing struct {
 	records []pack.Record
+	agreed  map[string]bool // entries that are as they once were agreed on
 	text    int
 }
 
@@ -29,6 +30,12 @@ func (l *listing) take(r pack.Record) error {
 		return fault.New(fault.Protocol, "sync: list out of order at %q", r.Path)
 	}
 	l.records = append(l.records, r)
+	if r.Settles && r.Kind == pack.Have {
+		if l.agreed == nil {
+			l.agreed = map[string]bool{}
+		}
+		l.agreed[r.Path] = true
+	}
 	return nil
 }
 

@@ -132,5 +132,9 @@ func (r *receiver) finish(last end) (result, error) {
 	if n := len(res.Warnings); n > maxWarnings {
 		res.Warnings = append(res.Warnings[:maxWarnings], fmt.Sprintf("and %d more of these", n-maxWarnings))
 	}
-	return res, r.commit(baseline.ID(last.Commit), r.delta)
+	g, err := r.commit(baseline.ID(last.Commit), r.delta)
+	if err == nil {
+		r.settled(g)
+	}
+	return res, err
 }

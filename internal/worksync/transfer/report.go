@@ -24,6 +24,10 @@ type Report struct {
 	Sent, Received        int64 // bytes on the connection
 	Duration              time.Duration
 	Warnings              []string // one line each, to be shown to the user
+	// Left are the paths that stayed as they are, for a reason of their own; of
+	// more than 10,000 the rest is only counted. See [LeftFault].
+	Left      []Left
+	LeftCount int
 }
 
 func (r *Report) warn(lines ...string) {

@@ -100,6 +100,7 @@ func (s *server) operation(ctx context.Context, f wire.Frame) error {
 type operation struct {
 	*server
 	view
+	begin    begin
 	pristine bool  // there never was a baseline
 	listed   []int // nodes that were put in the list, by place
 }
@@ -123,12 +124,20 @@ func (o *operation) look(ctx context.Context, b begin) (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	o.pristine = !known.Committed
+	o.pristine, o.begin = !known.Committed, b
+	if len(known.Generations) > 0 {
+		o.last = known.Generations[0]
+	}
 	st := state{Pristine: o.pristine}
 	for _, raw := range b.Bases[:min(len(b.Bases), maxBases)] {
-		if g, ok := find(known, raw); ok {
+		if g, ok := generation(known, raw); ok {
 			o.base, st.Base = g, raw
 			break
+		}
+	}
+	if st.Base != nil {
+		if st.Believed, err = o.store.Believed(o.cfg.Root, o.base.ID); err != nil {
+			return state{}, err
 		}
 	}
 	if o.ways == nil {
@@ -146,7 +155,8 @@ func (o *operation) look(ctx context.Context, b begin) (state, error) {
 	return st, o.relate(ctx, raw)
 }
 
-func find(known baseline.State, raw []byte) (baseline.Generation, bool) {
+// generation returns the one with an ID that came from the other side.
+func generation(known baseline.State, raw []byte) (baseline.Generation, bool) {
 	if len(raw) != len(baseline.ID{}) {
 		return baseline.Generation{}, false
 	}
@@ -179,6 +189,7 @@ func (o *operation) answer(ctx context.Context) error {
 			if err := o.refresh(); err != nil {
 				o.cfg.Log.Warn("cannot refresh the baseline", "error", err)
 			}
+			o.settled(baseline.Generation{ID: o.base.ID, Nodes: o.kept})
 			return nil
 		case typeAsk:
 			var q ask
@@ -201,6 +212,17 @@ func (o *operation) answer(ctx context.Context) error {
 		default:
 			return unexpected("a question or a stream", byte(f.Type))
 		}
+	}
+}
+
+// settled notes what a run that follows begins with. A note that cannot be
+// written leaves one of an older generation, which believes no loss.
+func (o *operation) settled(g baseline.Generation) {
+	if !o.begin.Up || g.ID == (baseline.ID{}) {
+		return
+	}
+	if err := o.store.Settled(g); err != nil {
+		o.cfg.Log.Warn("cannot note what a run begins with", "error", err)
 	}
 }
 

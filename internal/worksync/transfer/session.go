@@ -30,6 +30,9 @@ type ClientConfig struct {
 	// points: Back neither removes nor replaces them. One that was removed on the
 	// machine is there again after the next Up.
 	Fixed []string
+	// AllowHere takes whatever is missing here for deleted, AllowThere what is
+	// missing on the machine, however much it is; see absence.go.
+	AllowHere, AllowThere bool
 	// ProbeIn is the folder below Root in which the file system is tried out; "": Root.
 	ProbeIn string
 	// Progress is called for every file and piece of one, from one goroutine at
@@ -84,30 +87,37 @@ func (s *Session) Close() error {
 
 // Up brings what changed here to the machine.
 //
-// Faults: Conflict with the names in its detail, BadName, LocalFile, RemoteFile,
-// FileChanged, DiskFull, Busy, Protocol, and Unreachable if the connection broke;
-// all may be repeated, after Unreachable in a new session. When ctx ends the
+// What could not be moved for a reason of its own is in the report's Left, and
+// then the error is that of [LeftFault]: everything else was done. With any other
+// error nothing is left, or all may be: TooManyDeletions, LocalFile, RemoteFile,
+// DiskFull, Busy, Protocol, and Unreachable if the connection broke; all may be
+// repeated, after Unreachable in a new session. When ctx ends the
 // connection is closed and ctx's error returned.
-func (s *Session) Up(ctx context.Context) (Report, error) { return s.run(ctx, (*exchange).up) }
+func (s *Session) Up(ctx context.Context) (Report, error) { return s.run(ctx, true) }
 
 // Back brings what changed on the machine here. What changed here meanwhile
 // stays here for the next Up. Faults are those of Up.
-func (s *Session) Back(ctx context.Context) (Report, error) { return s.run(ctx, (*exchange).back) }
+func (s *Session) Back(ctx context.Context) (Report, error) { return s.run(ctx, false) }
 
-func (s *Session) run(ctx context.Context, direction func(*exchange, context.Context) error) (Report, error) {
+func (s *Session) run(ctx context.Context, up bool) (Report, error) {
 	if s.over {
 		return Report{}, fault.New(fault.Unreachable, "sync: the session is over")
 	}
 	release := context.AfterFunc(ctx, func() { s.conn.Close() })
 	defer release()
 	start, sent, received := time.Now(), s.sent.Load(), s.received.Load()
-	x := &exchange{Session: s, view: view{root: s.root, store: s.store}}
-	err := here.fault(direction(x, ctx))
+	x := &exchange{Session: s, view: view{root: s.root, store: s.store}, up: up}
+	move := x.bringBack
+	if up {
+		move = x.bringUp
+	}
+	err := here.fault(move(ctx))
 	x.report.Duration = time.Since(start)
 	x.report.Sent, x.report.Received = s.sent.Load()-sent, s.received.Load()-received
 	if err == nil {
-		return x.report, nil
+		return x.report, LeftFault(x.report.Left, x.report.LeftCount)
 	}
+	x.report.Left, x.report.LeftCount = nil, 0
 	// After a fault in the middle of what both sides say to each other, only
 	// some are known to have left the connection in step.
 	if ctx.Err() != nil || !x.inStep {
@@ -120,12 +130,14 @@ func (s *Session) run(ctx context.Context, direction func(*exchange, context.Con
 type exchange struct {
 	*Session
 	view
-	report Report
-	state  state
-	list   listing
-	far    []tree.Entry      // what the far side has
-	places map[string]uint32 // of far's entries in its list
-	inStep bool              // the far side waits for the next operation
+	up      bool // the direction
+	matcher *ignore.Matcher
+	report  Report
+	state   state
+	list    listing
+	far     []tree.Entry      // what the far side has
+	places  map[string]uint32 // of far's entries in its list
+	inStep  bool              // the far side waits for the next operation
 
 	mu       sync.Mutex // guards progress, and all else that a stream's goroutines note
 	progress Progress
@@ -169,22 +181,25 @@ func (x *exchange) patterns() ([]string, *ignore.Matcher, error) {
 func (x *exchange) root() *tree.Folder { return x.Session.root }
 
 // begin opens the operation; the far side starts to scan.
-func (x *exchange) begin() (*ignore.Matcher, baseline.State, error) {
+func (x *exchange) begin() (known baseline.State, err error) {
 	patterns, m, err := x.patterns()
 	if err != nil {
 		x.inStep = true
-		return nil, baseline.State{}, err
+		return known, err
 	}
-	known, err := x.view.store.Load()
-	if err != nil {
+	x.matcher = m
+	if known, err = x.view.store.Load(); err != nil {
 		x.inStep = true
-		return nil, baseline.State{}, err
+		return known, err
 	}
-	b := begin{Patterns: patterns}
+	b := begin{Patterns: patterns, Up: x.up}
 	for _, g := range known.Generations {
 		b.Bases = append(b.Bases, g.ID[:])
 	}
-	return m, known, x.send(typeBegin, b)
+	if len(known.Generations) > 0 {
+		x.last = known.Generations[0]
+	}
+	return known, x.send(typeBegin, b)
 }
 
 // hear reads the far side's state and list.
@@ -196,7 +211,7 @@ func (x *exchange) hear(ctx context.Context, known baseline.State) error {
 		x.inStep = true
 		return x.state.Fault.Err()
 	}
-	if g, ok := find(known, x.state.Base); ok {
+	if g, ok := generation(known, x.state.Base); ok {
 		x.base = g
 	} else if len(x.state.Base) > 0 {
 		return fault.New(fault.Protocol, "sync: the machine has a baseline that was not offered")

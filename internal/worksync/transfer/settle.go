@@ -33,21 +33,43 @@ func (x *exchange) plan(ctx context.Context, raw []tree.Node) (plan.Plan, error)
 		return plan.Plan{}, err
 	}
 	near := entries(x.nodes)
-	unsure := plan.Unsure(entries(x.base.Nodes), near, x.far)
+	if err := x.checkHere(near); err != nil {
+		return plan.Plan{}, x.giveUp(err)
+	}
+	unsure := x.unsure(near)
 	if len(unsure) > 0 {
 		if err := x.learn(ctx, unsure); err != nil {
 			return plan.Plan{}, err
 		}
 		near = entries(x.nodes)
 	}
-	p := plan.Merge(entries(x.base.Nodes), near, x.far, plan.Options{
-		Pristine: x.state.Pristine,
+	p := plan.Merge(x.mergeBase(near), near, x.far, plan.Options{
+		Pristine: x.pristine(),
 		NoModes:  x.state.Ways.NoModes || runtime.GOOS == "windows",
 	})
 	if len(p.Conflicts) > 0 {
 		return p, x.giveUp(conflict(p.Conflicts))
 	}
 	return p, nil
+}
+
+// unsure returns the paths whose digests decide something: whether both sides
+// have the same, and whether the machine has what we last agreed on.
+func (x *exchange) unsure(near []tree.Entry) []string {
+	unsure := plan.Unsure(near, x.far)
+	if x.last.ID == x.base.ID {
+		return unsure
+	}
+	unsure = append(unsure, plan.Unsure(entries(x.last.Nodes), x.far)...)
+	slices.SortFunc(unsure, tree.Compare)
+	return slices.Compact(unsure)
+}
+
+// pristine tells whether the far side never was given this folder. One that has
+// no baseline, although there is one here, has lost it: what it holds may be the
+// only copy of something.
+func (x *exchange) pristine() bool {
+	return x.state.Pristine && (x.last.ID == (baseline.ID{}) || len(x.list.records) == 0 && x.up)
 }
 
 // quiet tells whether both sides are as in the base, so that there is nothing

@@ -18,8 +18,11 @@ func workers() int { return min(max(runtime.NumCPU(), 2), 8) }
 type view struct {
 	root  *tree.Folder
 	store *baseline.Store
-	base  baseline.Generation // the one in use; its ID is zero if there is none
-	nodes []tree.Node         // the scan, in terms of the base
+	base  baseline.Generation // the one in common; its ID is zero if there is none
+	// last is what this side agreed on last, whether or not the other one knows
+	// it. The scan is worded in terms of base, or of last if there is no base.
+	last  baseline.Generation
+	nodes []tree.Node
 	// kept is the base with the stamps of this scan where they are known to
 	// stand for the same content, and fresh tells whether that is worth keeping.
 	kept  []tree.Node
@@ -31,16 +34,20 @@ func scan(ctx context.Context, root *tree.Folder, m *ignore.Matcher, temp func(*
 	return tree.Scanner{Ignore: m, Temp: temp}.All(ctx, root)
 }
 
-// relate words a scan in terms of the base and reads the files that leave doubt.
+// relate words a scan in terms of what was agreed on and reads the files that leave doubt.
 func (v *view) relate(ctx context.Context, raw []tree.Node) error {
+	agreed := v.base.Nodes
+	if v.base.ID == (baseline.ID{}) {
+		agreed = v.last.Nodes
+	}
 	var doubtful []int
-	v.nodes, doubtful = tree.Against(v.base.Nodes, raw)
+	v.nodes, doubtful = tree.Against(agreed, raw)
 	if err := tree.Sum(ctx, v.root, v.nodes, doubtful, workers()); err != nil {
 		return err
 	}
 	for _, i := range doubtful {
-		if at, ok := tree.Find(v.base.Nodes, v.nodes[i].Path); ok {
-			tree.Settle(v.base.Nodes[at], &v.nodes[i])
+		if at, ok := tree.Find(agreed, v.nodes[i].Path); ok {
+			tree.Settle(agreed[at], &v.nodes[i])
 		}
 	}
 	v.kept = append([]tree.Node(nil), v.base.Nodes...)
@@ -68,6 +75,12 @@ func (v *view) sum(ctx context.Context, paths []string) error {
 	return tree.Sum(ctx, v.root, v.nodes, places, workers())
 }
 
+// once tells whether a node is as this side last agreed on.
+func (v *view) once(n *tree.Node) bool {
+	i, ok := tree.Find(v.last.Nodes, n.Path)
+	return ok && sameButTime(n.Entry, v.last.Nodes[i].Entry)
+}
+
 // node returns what this side has at path.
 func (v *view) node(path string) (*tree.Node, bool) {
 	i, ok := tree.Find(v.nodes, path)
@@ -86,8 +99,9 @@ func (v *view) refresh() error {
 }
 
 // commit makes the next generation.
-func (v *view) commit(id baseline.ID, d *delta) error {
-	return v.store.Commit(baseline.Generation{ID: id, Nodes: baseline.Update(v.kept, d.set, d.forget)}, v.base.ID)
+func (v *view) commit(id baseline.ID, d *delta) (baseline.Generation, error) {
+	g := baseline.Generation{ID: id, Nodes: baseline.Update(v.kept, d.set, d.forget)}
+	return g, v.store.Commit(g, v.base.ID)
 }
 
 // delta is what an operation changes in the baseline.
@@ -99,9 +113,12 @@ type delta struct {
 func newDelta() *delta { return &delta{map[string]tree.Node{}, map[string]bool{}} }
 
 // putList puts what is not as in the base, in walk order: the entries that
-// differ and the paths that are gone. It returns the nodes that were put.
+// differ and the paths that are gone. Without a base it puts all there is; those
+// that are as agreed on at some time settle something. It returns the nodes that
+// were put.
 func (v *view) putList(to *pack.Lister) ([]int, error) {
 	var listed []int
+	common := v.base.ID != (baseline.ID{})
 	base := v.base.Nodes
 	gone := func() error {
 		err := to.Put(&pack.Record{Kind: pack.Forget, Path: base[0].Path})
@@ -118,11 +135,11 @@ func (v *view) putList(to *pack.Lister) ([]int, error) {
 		if len(base) > 0 && base[0].Path == n.Path {
 			base = base[1:]
 		}
-		if n.Same {
+		if n.Same && common {
 			continue
 		}
 		listed = append(listed, i)
-		if err := to.Put(&pack.Record{Kind: pack.Have, Entry: n.Entry}); err != nil {
+		if err := to.Put(&pack.Record{Kind: pack.Have, Entry: n.Entry, Settles: !common && v.once(n)}); err != nil {
 			return nil, err
 		}
 	}

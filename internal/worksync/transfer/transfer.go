@@ -22,6 +22,9 @@
 // end; its receiver answers exactly one result, early if something goes wrong,
 // and then swallows the rest, so that the connection stays in step.
 //
+// Without a baseline in common the list is whole, and says of each entry whether
+// it is as the far side last agreed on with anybody.
+//
 // The far side commits the new baseline first. Whatever is cut off anywhere can
 // be repeated on a new connection: what was already moved is then found to be
 // equal on both sides.
@@ -49,6 +52,7 @@ const (
 type begin struct {
 	Bases    [][]byte `cbor:"1,keyasint,omitempty"` // IDs, the last generation first
 	Patterns []string `cbor:"2,keyasint,omitempty"` // what to leave out
+	Up       bool     `cbor:"3,keyasint,omitempty"` // a run may follow
 }
 
 // state is the far side's answer, before its list.
@@ -57,6 +61,7 @@ type state struct {
 	Base     []byte      `cbor:"2,keyasint,omitempty"` // the one of begin.Bases that is in use
 	Pristine bool        `cbor:"3,keyasint,omitempty"` // never had a baseline
 	Ways     names.Ways  `cbor:"4,keyasint"`
+	Believed bool        `cbor:"5,keyasint,omitempty"` // what is missing went while a run worked on Base
 }
 
 // ask names entries of the far side's list by their places in it.

@@ -14,9 +14,9 @@ import (
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
-// up is the near side of Up.
-func (x *exchange) up(ctx context.Context) error {
-	m, known, err := x.begin()
+// bringUp is the near side of Up.
+func (x *exchange) bringUp(ctx context.Context) error {
+	known, err := x.begin()
 	if err != nil {
 		return err
 	}
@@ -28,14 +28,14 @@ func (x *exchange) up(ctx context.Context) error {
 	defer stop()
 	found := newFeed()
 	group.Go(func() error {
-		err := tree.Scanner{Ignore: m}.Scan(scanning, x.root(), found.put)
+		err := tree.Scanner{Ignore: x.matcher}.Scan(scanning, x.root(), found.put)
 		found.end(err)
 		return err
 	})
 	if err := x.hear(ctx, known); err != nil {
 		return err
 	}
-	if x.state.Pristine && len(x.list.records) == 0 && !x.state.Ways.Picky() {
+	if x.pristine() && len(x.list.records) == 0 && !x.state.Ways.Picky() {
 		return x.stream(ctx, found)
 	}
 	raw, err := found.all(ctx)
@@ -192,7 +192,8 @@ func (x *exchange) pushItems(ctx context.Context, d *delta, removed []string, ne
 			d.forget[path] = true
 		}
 	}
-	return x.commit(id, d)
+	_, err = x.commit(id, d)
+	return err
 }
 
 // isBroken tells whether a fault left the connection out of step.
