@@ -41,6 +41,7 @@ type Host struct {
 
 	mu     sync.Mutex
 	client *reach.Client
+	spare  []*reach.Client // further connections, for sessions that the first has no room for
 	closed bool
 	// The last attempt to get back that failed: those who waited for it share its error.
 	failed   error
@@ -142,6 +143,60 @@ func (h *Host) Open(ctx context.Context, verb string, first func(*wire.Conn) err
 	if err != nil {
 		return nil, err
 	}
+	conn, err := h.openOn(ctx, c, verb, first)
+	for i := 0; i < maxSpare && errors.Is(err, reach.ErrNoSession); i++ {
+		if c, err = h.spareClient(ctx, i); err != nil {
+			return nil, err
+		}
+		conn, err = h.openOn(ctx, c, verb, first)
+	}
+	return conn, err
+}
+
+// maxSpare bounds the connections beside the first. A run uses two sessions and one for each folder
+// of a Pod; sshd_config(5) has 10 as default of MaxSessions, and some administrators set 1.
+const maxSpare = 8
+
+// spareClient returns the connection number i beside the first, a new one if there is none or it has broken.
+func (h *Host) spareClient(ctx context.Context, i int) (*reach.Client, error) {
+	select {
+	case <-h.dialing:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { h.dialing <- struct{}{} }()
+	h.mu.Lock()
+	closed := h.closed
+	var c *reach.Client
+	if i < len(h.spare) && h.spare[i].Err() == nil {
+		c = h.spare[i]
+	}
+	h.mu.Unlock()
+	switch {
+	case closed:
+		return nil, errClosed()
+	case c != nil:
+		return c, nil
+	}
+	h.cfg.Log.Debug("one more connection, since the others carry no further session", "machine", h.cfg.Endpoint.Address())
+	c, err := reach.Dial(ctx, h.cfg.Endpoint, h.cfg.Reach)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.closed:
+		return nil, errors.Join(errClosed(), c.Close())
+	case i < len(h.spare):
+		h.spare[i] = c
+	default:
+		h.spare = append(h.spare, c)
+	}
+	return c, nil
+}
+
+func (h *Host) openOn(ctx context.Context, c *reach.Client, verb string, first func(*wire.Conn) error) (*wire.Conn, error) {
 	conn, _, err := deliver.Open(ctx, c, h.cfg.Agents, h.cfg.Endpoint.Root, verb, func(conn *wire.Conn) error {
 		if err := conn.Greet(version.Version, machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}); err != nil {
 			return err
@@ -172,10 +227,14 @@ func (h *Host) Call(ctx context.Context, method string, req, resp any) error {
 	return nil
 }
 
-// Close ends the connection.
+// Close ends the connections.
 func (h *Host) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
-	return h.client.Close()
+	err := h.client.Close()
+	for _, c := range h.spare {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }

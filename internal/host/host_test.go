@@ -5,11 +5,15 @@ package host_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
 	"outrigger.dev/outrigger/internal/host"
 	"outrigger.dev/outrigger/internal/reach"
+	"outrigger.dev/outrigger/internal/reach/deliver"
+	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/test/agents"
 	"outrigger.dev/outrigger/test/faultproxy"
 	"outrigger.dev/outrigger/test/sshd"
 )
@@ -96,5 +100,44 @@ func TestAfterCloseThereIsNoConnection(t *testing.T) {
 	}
 	if _, err := h.Client(t.Context()); err == nil {
 		t.Error("a connection after Close")
+	}
+}
+
+// sshd with "MaxSessions 1", a common hardening, refuses a second session on a connection: it gets one of its own.
+func TestSessionsThatOneConnectionDoesNotCarry(t *testing.T) {
+	server := sshd.Start(t, sshd.Options{Lines: []string{"MaxSessions 1"}})
+	h, err := host.Dial(t.Context(), host.Config{Endpoint: server.Endpoint(), Agents: deliver.Dirs(agents.Dir(t))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for i := range 3 { // all stay open
+		conn, err := h.Open(t.Context(), host.Serve, func(c *wire.Conn) error {
+			return c.SendRequest(wire.MethodInfo, wire.InfoRequest{})
+		})
+		if err != nil {
+			t.Fatalf("session %d: %v", i+1, err)
+		}
+		defer conn.Close()
+		var info wire.Info
+		if err := conn.RecvResponse(&info); err != nil || info.User == "" {
+			t.Fatalf("session %d: %+v, %v", i+1, info, err)
+		}
+	}
+	if n := server.Connections(); n != 3 {
+		t.Errorf("%d connections, want 3", n)
+	}
+}
+
+func TestNoSessionsAtAll(t *testing.T) {
+	server := sshd.Start(t, sshd.Options{Lines: []string{"MaxSessions 0"}})
+	h, err := host.Dial(t.Context(), host.Config{Endpoint: server.Endpoint(), Agents: deliver.Dirs(agents.Dir(t))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	_, err = h.Open(t.Context(), host.Serve, nil)
+	if !errors.Is(err, reach.ErrNoSession) || !strings.Contains(err.Error(), "MaxSessions") {
+		t.Errorf("got %v, want one that names MaxSessions", err)
 	}
 }

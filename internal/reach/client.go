@@ -3,6 +3,7 @@ package reach
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -113,6 +114,10 @@ func (c *Client) explain(err error) error {
 	return err
 }
 
+// ErrNoSession is in the chain of a fault when the connection carries as many sessions as the
+// machine allows. Another connection may carry one more.
+var ErrNoSession = errors.New("the machine allows no further session on this connection (sshd: MaxSessions)")
+
 // openChannel opens an SSH channel and gives up when ctx ends.
 func (c *Client) openChannel(ctx context.Context, kind string) (ssh.Channel, <-chan *ssh.Request, error) {
 	type opened struct {
@@ -136,6 +141,11 @@ func (c *Client) openChannel(ctx context.Context, kind string) (ssh.Channel, <-c
 	}()
 	select {
 	case o := <-got:
+		var refused *ssh.OpenChannelError
+		if kind == "session" && errors.As(o.err, &refused) && c.Err() == nil {
+			return nil, nil, fault.New(fault.Unreachable, "%s: %w", c.link.where, fmt.Errorf("%w: %w", ErrNoSession, o.err)).
+				WithRemedy("Raise MaxSessions in the sshd_config of the machine, or end other uses of this login.")
+		}
 		if o.err != nil {
 			return nil, nil, fault.New(fault.Unreachable, "%s: no %s: %w", c.link.where, kind, c.explain(o.err))
 		}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -85,7 +86,7 @@ func TestDialUnreachable(t *testing.T) {
 		}), context.DeadlineExceeded, "no answer within 300ms"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := reach.Dial(t.Context(), tt.ep, reach.Options{Timeout: 300 * time.Millisecond})
+			c, err := reach.Dial(t.Context(), tt.ep, reach.Options{Timeout: 300 * time.Millisecond, Insist: -1})
 			if err == nil {
 				c.Close()
 			}
@@ -97,6 +98,45 @@ func TestDialUnreachable(t *testing.T) {
 			}
 			if tt.is != nil && !errors.Is(err, tt.is) {
 				t.Errorf("the cause is lost: %v", err)
+			}
+		})
+	}
+}
+
+// sshd turns connections away before the login while many log in (MaxStartups): the machine is there.
+func TestDialTriesAgainWhenTurnedAway(t *testing.T) {
+	noLeaks(t)
+	for _, tt := range []struct {
+		name string
+		turn func(net.Conn)
+	}{
+		{"at once", func(net.Conn) {}},
+		{"with a word, as OpenSSH does", func(c net.Conn) { _, _ = io.WriteString(c, "Exceeded MaxStartups\r\n") }},
+		{"after the first words", func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.2\r\n") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := sshd.Start(t, sshd.Options{})
+			real := server.Endpoint().Address()
+			var tries atomic.Int32
+			ep := serveTCP(t, func(c net.Conn) {
+				if tries.Add(1) <= 2 {
+					tt.turn(c)
+					return
+				}
+				to, err := net.Dial("tcp", real) //nolint:noctx // ends with the server
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer to.Close()
+				go func() { _, _ = io.Copy(to, c); to.Close() }()
+				_, _ = io.Copy(c, to)
+			})
+			through := server.Endpoint()
+			through.Host, through.Port = ep.Host, ep.Port
+			dial(t, through, reach.Options{}).Close()
+			if n := tries.Load(); n != 3 {
+				t.Errorf("%d tries, want 3", n)
 			}
 		})
 	}

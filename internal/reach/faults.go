@@ -18,6 +18,8 @@ import (
 var (
 	errTooSlow = errors.New("took too long")
 	errSilent  = errors.New("accepted the connection but said nothing")
+	// errTurnedAway is in the chain of a fault when the connection ended before the host key was shown.
+	errTurnedAway = errors.New("closed the connection before the login")
 )
 
 // dialFault says why no connection came about.
@@ -51,9 +53,13 @@ func silentFault(ctx context.Context, where string, quiet, limit time.Duration, 
 		return f
 	}
 	if errors.Is(err, io.EOF) {
-		return fault.New(fault.Unreachable, "%s: closed the connection before SSH began: %w", where, err)
+		return fault.New(fault.Unreachable, "%s: closed the connection before SSH began: %w", where, also{err, errTurnedAway})
 	}
-	return fault.New(fault.Unreachable, "%s: %w", where, reason(err))
+	err = reason(err)
+	if errors.Is(err, syscall.ECONNRESET) {
+		err = also{err, errTurnedAway}
+	}
+	return fault.New(fault.Unreachable, "%s: %w", where, err)
 }
 
 // loginFault says why the SSH handshake or the login came to nothing.
@@ -65,7 +71,11 @@ func loginFault(ctx context.Context, where, user string, limit time.Duration, li
 		return f
 	}
 	if broke := live.err(); broke != nil {
-		return fault.New(fault.Unreachable, "%s: connection broke during the login: %w", where, reason(broke))
+		why := reason(broke)
+		if !keys.accepted {
+			why = also{why, errTurnedAway}
+		}
+		return fault.New(fault.Unreachable, "%s: connection broke during the login: %w", where, why)
 	}
 	var none *ssh.AlgorithmNegotiationError
 	if errors.As(err, &none) {

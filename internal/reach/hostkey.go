@@ -1,12 +1,10 @@
 package reach
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 
@@ -25,7 +23,7 @@ type hostKeys struct {
 	algorithms []string // that the handshake may use; in order of preference
 	strict     bool     // algorithms holds only what known keys can do
 	pinned     []ssh.PublicKey
-	known      ssh.HostKeyCallback
+	known      *knownFiles
 
 	accepted bool         // a key was seen and is right
 	refused  *fault.Error // a key was seen and is wrong
@@ -54,32 +52,19 @@ func (h *hostKeys) pin(lines []string) error {
 	return nil
 }
 
-// know reads known_hosts files. Those that do not exist are empty.
+// know takes what known_hosts files say.
 func (h *hostKeys) know(files []string) error {
-	var there []string
-	authorities := false
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fault.New(fault.LocalFile, "known hosts file %s: %w", file, pathless(err))
-		}
-		there = append(there, file)
-		authorities = authorities || hasAuthority(b)
-	}
-	known, err := knownhosts.New(there...)
+	known, err := readKnownHosts(files)
 	if err != nil {
-		return fault.New(fault.Config, "known hosts: %w", err).WithRemedy("Mend or remove that line of the file.")
+		return err
 	}
 	h.known = known
-	if authorities {
+	if known.authorities {
 		h.allow(certAlgorithms)
 	}
 	// A key that no file can hold makes the package list those that would be right.
 	var want *knownhosts.KeyError
-	if errors.As(known(h.address, noAddr{}, noKey{}), &want) {
+	if errors.As(known.callback(h.address, noAddr{}, noKey{}), &want) {
 		for _, k := range want.Want {
 			h.strict = true
 			h.allow(algorithmsOf(k.Key.Type()))
@@ -123,28 +108,31 @@ func (h *hostKeys) judge(address string, remote net.Addr, key ssh.PublicKey) *fa
 		return h.changed(found, key, fingerprints(h.pinned), "was pinned").
 			WithRemedy("Nothing was sent. If the machine was rebuilt on purpose, pin its new key:\n%s", pinLine(key))
 	}
-	err := h.known(address, remote, key)
+	err := h.known.callback(address, remote, key)
 	var other *knownhosts.KeyError
 	var revoked *knownhosts.RevokedError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &revoked):
-		return fault.New(fault.HostKey, "%s: host key %s (%s) is revoked by %s:%d", h.where, found, key.Type(), revoked.Revoked.Filename, revoked.Revoked.Line).
+		return fault.New(fault.HostKey, "%s: host key %s (%s) is revoked by %s:%d", h.where, found, key.Type(), h.known.file(revoked.Revoked.Filename), revoked.Revoked.Line).
 			WithRemedy("Nothing was sent. Somebody who is not the machine may have this key: ask whoever revoked it.")
 	case errors.As(err, &other) && len(other.Want) == 0:
-		return fault.New(fault.HostKey, "%s: host key %s (%s) is not known", h.where, found, key.Type()).
-			WithRemedy("Nothing was sent. Compare the fingerprint with the machine's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there); if it is right, add to the configuration of this host:\n%s", pinLine(key))
+		return fault.New(fault.HostKey, "%s: host key %s (%s) is not known%s",
+			h.where, found, key.Type(), h.known.unread()).
+			WithRemedy("Nothing was sent. Compare the fingerprint with the machine's own"+
+				" (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there); if it is right, add to the configuration of this host:\n%s",
+				pinLine(key))
 	case errors.As(err, &other):
 		var keys []ssh.PublicKey
 		var lines []string
 		for _, k := range other.Want {
 			keys = append(keys, k.Key)
-			lines = append(lines, fmt.Sprintf("%s:%d", k.Filename, k.Line))
+			lines = append(lines, fmt.Sprintf("%s:%d", h.known.file(k.Filename), k.Line))
 		}
 		return h.changed(found, key, fingerprints(keys), "is known from "+strings.Join(lines, ", ")).
 			WithRemedy("Nothing was sent. If the machine was rebuilt on purpose, remove the old line (ssh-keygen -R '%s' -f %s) and add:\n  %s",
-				knownhosts.Normalize(h.address), other.Want[0].Filename, knownhosts.Line([]string{h.address}, key))
+				knownhosts.Normalize(h.address), h.known.file(other.Want[0].Filename), knownhosts.Line([]string{h.address}, key))
 	default: // certificates: wrong principal, expired, unknown authority
 		return fault.New(fault.HostKey, "%s: host certificate %s: %w", h.where, found, err).
 			WithRemedy("Nothing was sent. Have the authority sign the machine's host key again, for this name.")
@@ -173,17 +161,6 @@ func fingerprints(keys []ssh.PublicKey) string {
 // pinLine is the line of configuration that pins key.
 func pinLine(key ssh.PublicKey) string {
 	return fmt.Sprintf("  hostKeys: [%q]", strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))))
-}
-
-// hasAuthority tells whether a known_hosts file names a certificate authority.
-func hasAuthority(file []byte) bool {
-	s := bufio.NewScanner(bytes.NewReader(file))
-	for s.Scan() {
-		if bytes.HasPrefix(bytes.TrimSpace(s.Bytes()), []byte("@cert-authority")) {
-			return true
-		}
-	}
-	return false
 }
 
 // certAlgorithms are those of host certificates, best first.

@@ -64,8 +64,19 @@ func TestHostKeys(t *testing.T) {
 			kind: fault.HostKey},
 		{name: "no certificate where one is wanted", server: plain, known: "@cert-authority $HOST " + ca.Line(),
 			kind: fault.HostKey},
-		{name: "a known_hosts file with a broken line", server: plain, known: "$HOST ssh-ed25519",
-			kind: fault.Config, says: []string{"known_hosts:1"}},
+		{name: "a known key among lines that cannot be read", server: plain,
+			known: "a.example.com ssh-rsa AAAAcut\nb.example.com 1024 35 123\n<<<<<<< HEAD\n$HOST " + ed.Line() +
+				"\nc.example.com ssh-future AAAAC3Nza\n@revoked\n|1|nohash ssh-ed25519 x\nd " + strings.Repeat("x", 70_000)},
+		{name: "another key than the known one, behind a line that cannot be read", server: plain,
+			known: "=======\n$HOST " + stranger.Line(),
+			kind:  fault.HostKey, says: []string{"/known_hosts:2"}, remedy: []string{"/known_hosts) and add"}},
+		{name: "a revoked key, behind a line that cannot be read", server: plain,
+			known: "x\n@revoked * " + ed.Line() + "\n$HOST " + ed.Line(),
+			kind:  fault.HostKey, says: []string{"is revoked by", "known_hosts:2"}},
+		{name: "a certificate of a known authority behind a line that is too long", server: certified,
+			known: strings.Repeat("x", 70_000) + "\n@cert-authority $HOST " + ca.Line()},
+		{name: "a known_hosts file whose only line cannot be read", server: plain, known: "$HOST ssh-ed25519",
+			kind: fault.HostKey, says: []string{"is not known", "known_hosts:1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ep := tt.server.Endpoint()

@@ -11,7 +11,9 @@ package reach
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"time"
 
@@ -26,6 +28,11 @@ type Options struct {
 	// Timeout bounds one attempt, from the first packet to the end of the
 	// login, for each host on the way. 0 means 20 seconds.
 	Timeout time.Duration
+
+	// Insist is how long [Dial] tries again while the machine closes the connection before it shows
+	// its host key: sshd does so at random when many log in at once (MaxStartups in sshd_config(5)).
+	// 0 means 10 seconds; negative: try once.
+	Insist time.Duration
 
 	// Keepalive is how often the machine is asked for a sign of life. After
 	// KeepaliveMisses intervals without one the connection is closed, so that
@@ -49,6 +56,7 @@ type Options struct {
 // keeps most NAT tables (30 seconds and more) from forgetting us.
 const (
 	defaultTimeout   = 20 * time.Second
+	defaultInsist    = 10 * time.Second
 	defaultKeepalive = 15 * time.Second
 	defaultMisses    = 3
 )
@@ -59,6 +67,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
+	}
+	if o.Insist == 0 {
+		o.Insist = defaultInsist
 	}
 	if o.Keepalive == 0 {
 		o.Keepalive = defaultKeepalive
@@ -72,10 +83,34 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Dial connects and logs in, once. Faults: Unreachable, RouteRefused, AuthRefused,
+// The pauses of Dial between two attempts: a login takes 0.1 to 0.5 seconds, and those that were
+// turned away together shall not come back together.
+const (
+	insistFirst = 200 * time.Millisecond
+	insistMost  = 2 * time.Second
+)
+
+// Dial connects and logs in. It tries again only while the machine has no room for one more login,
+// see [Options.Insist]. Faults: Unreachable, RouteRefused, AuthRefused,
 // HostKey, and Config or LocalFile for keys that cannot be used.
 func Dial(ctx context.Context, ep machine.Endpoint, opts Options) (*Client, error) {
 	opts = opts.withDefaults()
+	start := time.Now()
+	for pause := insistFirst; ; pause = min(2*pause, insistMost) {
+		c, err := dialOnce(ctx, ep, opts)
+		if err == nil || !errors.Is(err, errTurnedAway) || time.Since(start)+pause > opts.Insist {
+			return c, err
+		}
+		opts.Log.Debug("turned away, trying again", "host", ep.Address(), "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+	}
+}
+
+func dialOnce(ctx context.Context, ep machine.Endpoint, opts Options) (*Client, error) {
 	r, err := newRoute(ep, opts)
 	if err != nil {
 		return nil, err

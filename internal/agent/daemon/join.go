@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"outrigger.dev/outrigger/internal/agent/disk"
+	"outrigger.dev/outrigger/internal/closeonexec"
 	"outrigger.dev/outrigger/internal/fault"
 )
 
@@ -85,6 +86,9 @@ func start(ctx context.Context, cfg Config, dir string) (net.Conn, error) {
 	}
 	if !errors.Is(err, errNoLaunchd) {
 		cfg.Log.Info("no daemon in the session with the window server, so one without", "error", err)
+	}
+	if err := closeonexec.Inherited(); err != nil {
+		return nil, fault.New(fault.AgentUnfit, "daemon: %w", err)
 	}
 	// It outlives us.
 	argv := cfg.argv()

@@ -224,6 +224,9 @@ func (p *prepared) checkEnv(configured map[string]string, environ []string) erro
 }
 
 func (p *prepared) checkPaths() error {
+	if trimmed := strings.TrimRight(p.At, "/"); trimmed != "" {
+		p.At = trimmed // completion and $DIR/ add slashes
+	}
 	if p.At != "" {
 		if p.dir == "" {
 			return fault.New(fault.Usage, "run: --at %s: there is no folder to show there with --no-sync", p.At)

@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,9 +45,9 @@ func New(name string, _ Config, state string, self []string, log *slog.Logger) (
 		}
 		self = []string{exe, ServeCommand}
 	}
-	u, err := user.Current()
-	if err != nil {
-		return nil, fault.New(fault.ProviderRefused, "local: who runs this: %w", err)
+	login := strconv.Itoa(os.Getuid()) // a container may run as a number that no user has
+	if u, err := user.Current(); err == nil {
+		login = u.Username
 	}
 	dir, err := filepath.Abs(filepath.Join(state, "local"))
 	if err != nil {
@@ -59,7 +60,7 @@ func New(name string, _ Config, state string, self []string, log *slog.Logger) (
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return nil, fault.New(fault.LocalFile, "local: %w", err)
 	}
-	return &Provider{name: name, dir: dir, self: self, user: u.Username, log: log}, nil
+	return &Provider{name: name, dir: dir, self: self, user: login, log: log}, nil
 }
 
 // Create implements [provider.Provider]. A machine whose server has died is

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"outrigger.dev/outrigger/internal/closeonexec"
 )
 
 // startLimit is how long a server may take to listen. It takes milliseconds;
@@ -59,6 +61,9 @@ func start(ctx context.Context, self []string, dir string) error {
 func startMain(dir string) error {
 	self, err := os.Executable()
 	if err != nil {
+		return err
+	}
+	if err := closeonexec.Inherited(); err != nil {
 		return err
 	}
 	log, err := os.OpenFile(dir+"/log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"outrigger.dev/outrigger/internal/closeonexec"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/provider/qemu/qmp"
 )
@@ -52,6 +53,9 @@ func (v vm) start(ctx context.Context, binary string, args []string) error {
 	}
 	defer alive.release() // of our copy: QEMU has its own
 	if err := os.Remove(v.path(monitorFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fault.New(fault.LocalFile, "qemu: %w", err)
+	}
+	if err := closeonexec.Inherited(); err != nil {
 		return fault.New(fault.LocalFile, "qemu: %w", err)
 	}
 	args = append([]string{

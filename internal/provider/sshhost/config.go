@@ -86,24 +86,34 @@ func (c Config) hosts() ([]host, error) {
 			return nil, fault.New(fault.Config, "ssh: host %s: is listed twice", name)
 		}
 		seen[name] = true
+		if err := checkAddress("host "+name, h.Address); err != nil {
+			return nil, err
+		}
 		if h.Slots < 0 {
 			return nil, fault.New(fault.Config, "ssh: host %s: %d slots: want at least 1", name, h.Slots)
 		}
-		ep, err := h.endpoint()
+		ep, jumps, err := h.endpoint()
 		if err != nil {
 			return nil, err
 		}
 		ep.Root = h.Root
+		if len(h.Jump) > 0 {
+			jumps = nil // what the configuration says counts, not ~/.ssh/config
+		}
 		for _, j := range h.Jump {
 			if j.Address == "" {
 				return nil, fault.New(fault.Config, "ssh: host %s: a jump host has no address", name)
 			}
-			jump, err := j.endpoint()
+			if err := checkAddress("jump host of "+name, j.Address); err != nil {
+				return nil, err
+			}
+			jump, more, err := j.endpoint()
 			if err != nil {
 				return nil, err
 			}
-			ep.Jumps = append(ep.Jumps, jump)
+			jumps = append(append(jumps, more...), jump)
 		}
+		ep.Jumps = jumps
 		labels := map[string]string{"host": name}
 		maps.Copy(labels, h.Labels)
 		if h.OS != "" {
@@ -117,11 +127,22 @@ func (c Config) hosts() ([]host, error) {
 	return all, nil
 }
 
-// endpoint says the same in the words of package reach.
-func (l Login) endpoint() (machine.Endpoint, error) {
+// endpoint says the same in the words of package reach, with the jump hosts of ~/.ssh/config.
+func (l Login) endpoint() (_ machine.Endpoint, jumps []machine.Endpoint, err error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
-		return machine.Endpoint{}, fault.New(fault.Config, "ssh: host %s: the home folder that holds ~/.ssh: %w", l.Address, err)
+		return machine.Endpoint{}, nil, fault.New(fault.Config, "ssh: host %s: the home folder that holds ~/.ssh: %w", l.Address, err)
+	}
+	l, hops, err := l.resolve(home)
+	if err != nil {
+		return machine.Endpoint{}, nil, err
+	}
+	for _, hop := range hops {
+		ep, _, err := hop.endpoint() // resolved already
+		if err != nil {
+			return machine.Endpoint{}, nil, err
+		}
+		jumps = append(jumps, ep)
 	}
 	ep := machine.Endpoint{
 		Host: l.Address, Port: l.Port, User: l.User,
@@ -131,7 +152,8 @@ func (l Login) endpoint() (machine.Endpoint, error) {
 	if ep.User == "" {
 		u, err := user.Current()
 		if err != nil {
-			return machine.Endpoint{}, fault.New(fault.Config, "ssh: host %s: no user given, and who runs this: %w", l.Address, err)
+			return machine.Endpoint{}, nil, fault.New(fault.Config, "ssh: host %s: no user given, and this process has none: %w", l.Address, err).
+				WithRemedy("Give the host a user: user: ci")
 		}
 		_, name, ok := strings.Cut(u.Username, `\`) // Windows puts the domain before it
 		if !ok {
@@ -146,5 +168,5 @@ func (l Login) endpoint() (machine.Endpoint, error) {
 	if len(l.HostKeys) == 0 && len(l.KnownHosts) == 0 {
 		ep.KnownHosts = reach.DefaultKnownHosts(home)
 	}
-	return ep, nil
+	return ep, jumps, nil
 }

@@ -365,11 +365,67 @@ func TestConfig(t *testing.T) {
 		{"no address", sshhost.Config{Hosts: []sshhost.Host{{Name: "a"}}}, "host 1: has no address"},
 		{"two of one name", sshhost.Config{Hosts: []sshhost.Host{{Login: ok}, {Name: "mac", Login: ok}}}, "host mac: is listed twice"},
 		{"no such slots", sshhost.Config{Hosts: []sshhost.Host{{Login: ok, Slots: -1}}}, "-1 slots"},
+		{"an address with user and port", sshhost.Config{Hosts: []sshhost.Host{{Login: sshhost.Login{Address: "ci@mac:22"}}}}, `"ci@mac:22" is no host name`},
+		{"an address with a port", sshhost.Config{Hosts: []sshhost.Host{{Login: sshhost.Login{Address: "mac:22"}}}}, `"mac:22"`},
+		{"a URL", sshhost.Config{Hosts: []sshhost.Host{{Login: sshhost.Login{Address: "ssh://mac"}}}}, `"ssh://mac"`},
+		{"a jump host with a user in its address", sshhost.Config{Hosts: []sshhost.Host{{Login: ok, Jump: []sshhost.Login{{Address: "ci@gate"}}}}}, `jump host of`},
 		{"a jump host without an address", sshhost.Config{Hosts: []sshhost.Host{{Login: ok, Jump: []sshhost.Login{{}}}}}, "jump host has no address"},
 	} {
 		if _, err := sshhost.New("lab", tt.cfg, deliver.Source{}, nil); !fault.Is(err, fault.Config) || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: got %v, want a fault of kind Config with %q", tt.name, err, tt.says)
 		}
+	}
+}
+
+// An alias of ~/.ssh/config is the host that it stands for, with its user, port, key, known hosts
+// and jump host; what the configuration says itself wins.
+func TestAlias(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	gate, mac := sshd.Start(t, sshd.Options{}), sshd.Start(t, sshd.Options{})
+	dir := filepath.Join(home, ".ssh")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	known, lines := filepath.Join(dir, "lab_hosts"), ""
+	for i, s := range []*sshd.Server{gate, mac} {
+		ep := s.Endpoint()
+		key := filepath.Join(dir, fmt.Sprintf("key%d", i))
+		if err := os.WriteFile(key, []byte(ep.Auth.Keys[0].Reveal()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(known, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(f, "[127.0.0.1]:%d %s\n", ep.Port, ep.HostKeys[0])
+		f.Close()
+		lines += fmt.Sprintf("Host %s\n  HostName 127.0.0.1\n  Port %d\n  User %s\n  IdentityFile %s\n  UserKnownHostsFile %s\n",
+			[]string{"gate", "mini*"}[i], ep.Port, ep.User, key, known)
+	}
+	config := "Host mini*\n  ProxyJump gate\n" + lines
+	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := sshhost.New("lab", sshhost.Config{Hosts: []sshhost.Host{{Name: "m", Login: sshhost.Login{Address: "mini-7"}}}},
+		deliver.Dirs(agents.Dir(t)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := p.Create(t.Context(), machine.Spec{Name: "box", Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ep := m.Endpoint; ep.Port != mac.Port || len(ep.Jumps) != 1 || ep.Jumps[0].Port != gate.Port {
+		t.Errorf("endpoint %s with jumps %v, want port %d through %d", ep.Address(), ep.Jumps, mac.Port, gate.Port)
+	}
+	if err := p.Delete(t.Context(), "box"); err != nil {
+		t.Fatal(err)
+	}
+	own := sshhost.Login{Address: "mini-7", User: "somebody"}
+	places, err := (&sshhost.Config{Hosts: []sshhost.Host{{Login: own}}}).Places()
+	if err != nil || len(places) != 1 || places[0].Endpoint.User != "somebody" {
+		t.Errorf("places %v, %v, want the user of the configuration", places, err)
 	}
 }
 
