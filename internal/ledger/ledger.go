@@ -26,6 +26,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/rawpath"
 )
 
 // A Record is what is known here of one machine.
@@ -170,7 +171,7 @@ func (l *Ledger) Get(name machine.Name) (Record, error) {
 // List reads all records, by name. A record that cannot be read is left out
 // and named in the error, which does not stop the others.
 func (l *Ledger) List() ([]Record, error) {
-	names, err := filepath.Glob(filepath.Join(l.dir, "*.json"))
+	names, err := rawpath.Glob(l.dir, "*.json")
 	if err != nil {
 		return nil, fault.New(fault.LocalFile, "ledger: %w", err)
 	}

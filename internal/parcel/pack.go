@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -69,15 +70,48 @@ func (p *packer) tree(ctx context.Context, name string) error {
 		return fault.New(p.o.Side, "copy: %w", err)
 	}
 	defer root.Close()
-	return fs.WalkDir(root.FS(), ".", func(rel string, d fs.DirEntry, err error) error {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
+	if err := p.entry(root, ".", base); err != nil {
+		return err
+	}
+	return p.below(ctx, root, ".", base)
+}
+
+// below carries what is in a folder, by name. Names are bytes: io/fs, which
+// wants UTF-8, is of no use here.
+func (p *packer) below(ctx context.Context, root *os.Root, rel, as string) error {
+	entries, err := readDir(root, rel)
+	if errors.Is(err, fs.ErrNotExist) && rel != "." {
+		return nil // went away since the folder was read
+	}
+	if err != nil {
+		return p.readFault(err)
+	}
+	for _, d := range entries {
+		if err := ctx.Err(); err != nil {
 			return p.readFault(err)
 		}
-		return p.entry(root, rel, path.Join(base, rel), d)
-	})
+		name, below := path.Join(rel, d.Name()), path.Join(as, d.Name())
+		if err := p.entry(root, name, below); err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if err := p.below(ctx, root, name, below); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func readDir(root *os.Root, rel string) ([]fs.DirEntry, error) {
+	f, err := root.Open(filepath.FromSlash(rel))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, err
 }
 
 // endsInDot tells whether only what is in the folder is meant: "dir/.", ".".
@@ -86,8 +120,8 @@ func endsInDot(name string) bool {
 	return s == "." || strings.HasSuffix(s, "/.")
 }
 
-func (p *packer) entry(root *os.Root, rel, as string, d fs.DirEntry) error {
-	info, err := d.Info()
+func (p *packer) entry(root *os.Root, rel, as string) error {
+	info, err := root.Lstat(filepath.FromSlash(rel))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // went away since the folder was read
 	}

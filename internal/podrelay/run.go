@@ -254,6 +254,9 @@ func (j *job) files(v seen) relay.Files {
 		Dir: j.root(), StateDir: vs.sync(), Exclude: p.exclude, TempTag: vs.tag,
 		Folder: v.ID, Fixed: p.fixed, ProbeIn: p.probe, Up: v.Up, Hold: vs.hold,
 		AllowHere: true, // another container may delete what it likes
+		// What a step does to a repository is for the Pod's other containers to see,
+		// as on a node. They trust each other already: they share the volume.
+		TakeGit: true, TakeSetID: true,
 	}
 	if v.Live {
 		f.Changed = j.dataLinks(v).changed

@@ -89,7 +89,7 @@ func (f *folder) answers(ctx context.Context, links []Link) error {
 	var err error
 	f.session, err = transfer.Open(ctx, f.conn, transfer.ClientConfig{
 		Root: f.Dir, StateDir: f.StateDir, Exclude: f.Exclude, Fixed: f.Fixed, ProbeIn: f.ProbeIn,
-		AllowHere: f.AllowHere, AllowThere: f.AllowThere,
+		AllowHere: f.AllowHere, AllowThere: f.AllowThere, TakeGit: f.TakeGit, TakeSetID: f.TakeSetID,
 		TempTag: f.TempTag, Progress: f.watcher.Progress, Log: f.job.Log,
 	})
 	return err

@@ -67,6 +67,8 @@ type Files struct {
 	ProbeIn  string   // below Dir, likewise
 	// AllowHere and AllowThere believe any loss of files, see transfer.ClientConfig.
 	AllowHere, AllowThere bool
+	// TakeGit and TakeSetID: likewise.
+	TakeGit, TakeSetID bool
 	// Up: nothing comes back.
 	Up bool
 	// Hold is called before files are moved, and what it returns afterwards. It

@@ -53,13 +53,23 @@ type Frame struct {
 
 var (
 	encMode = must(cbor.CoreDetEncOptions().EncMode())
-	decMode = must(cbor.DecOptions{
+	decMode = decoder(1 << 17)
+	// fewMode is for lists whose elements are much larger here than one byte, the
+	// least that each takes on the wire.
+	fewMode = decoder(maxFew)
+)
+
+// maxFew is how many leases or runs a list may have.
+const maxFew = 4096
+
+func decoder(elements int) cbor.DecMode {
+	return must(cbor.DecOptions{
 		MaxNestedLevels:  8,
-		MaxArrayElements: 1 << 20,
+		MaxArrayElements: elements,
 		MaxMapPairs:      1 << 16,
 		UTF8:             cbor.UTF8DecodeInvalid, // file names need not be UTF-8
 	}.DecMode())
-)
+}
 
 func must[T any](v T, err error) T {
 	if err != nil {

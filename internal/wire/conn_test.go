@@ -159,3 +159,21 @@ func FuzzRecv(f *testing.F) {
 		}
 	})
 }
+
+// TestListsAreBounded decodes lists of elements that take one byte each.
+func TestListsAreBounded(t *testing.T) {
+	for _, into := range []any{new(wire.LeaseList), new(wire.RunList)} {
+		many := append([]byte{0xa1, 1, 0x9a, 0, 0x0f, 0xff, 0xf0}, bytes.Repeat([]byte{0xa0}, 0xffff0)...)
+		if n := testing.AllocsPerRun(1, func() {
+			if err := wire.Unmarshal(many, into); err == nil {
+				t.Errorf("%T: a million elements were accepted", into)
+			}
+		}); n > 1000 {
+			t.Errorf("%T: %v allocations", into, n)
+		}
+		few := append([]byte{0xa1, 1, 0x99, 0x10, 0}, bytes.Repeat([]byte{0xa0}, 0x1000)...)
+		if err := wire.Unmarshal(few, into); err != nil {
+			t.Errorf("%T: 4096 elements: %v", into, err)
+		}
+	}
+}

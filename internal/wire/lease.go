@@ -84,6 +84,12 @@ type LeaseList struct {
 	Leases []Lease `cbor:"1,keyasint"`
 }
 
+// UnmarshalCBOR bounds the list, which would be 144 times as large in memory.
+func (l *LeaseList) UnmarshalCBOR(b []byte) error {
+	type plain LeaseList
+	return fewMode.Unmarshal(b, (*plain)(l))
+}
+
 // A LinkRequest asks that a folder or file of a lease appears at an absolute path.
 type LinkRequest struct {
 	Lease  string `cbor:"1,keyasint"`

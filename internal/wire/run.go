@@ -118,6 +118,12 @@ type RunList struct {
 	Runs []RunState `cbor:"1,keyasint"`
 }
 
+// UnmarshalCBOR bounds the list, as that of a [LeaseList].
+func (l *RunList) UnmarshalCBOR(b []byte) error {
+	type plain RunList
+	return fewMode.Unmarshal(b, (*plain)(l))
+}
+
 // A RunState is one run that the daemon holds.
 type RunState struct {
 	RunID    string    `cbor:"1,keyasint"`

@@ -9,6 +9,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/rawpath"
 )
 
 // A Swept tells what [Sweep] removed.
@@ -22,9 +23,17 @@ type Swept struct {
 func Sweep(ctx context.Context, state string, known func(machine.Name) bool) (Swept, error) {
 	var swept Swept
 	var errs []error
-	paths, err := filepath.Glob(filepath.Join(root(state), "*", "*"))
+	machines, err := rawpath.Glob(root(state), "*")
 	if err != nil {
-		return swept, fault.New(fault.Internal, "workspace: %w", err)
+		return swept, fault.New(fault.LocalFile, "workspace: %w", err)
+	}
+	var paths []string
+	for _, m := range machines {
+		below, err := rawpath.Glob(m, "*")
+		if err != nil {
+			errs = append(errs, fault.New(fault.LocalFile, "workspace: %w", err))
+		}
+		paths = append(paths, below...)
 	}
 	for _, path := range paths {
 		errs = append(errs, sweepOne(ctx, path, known, &swept))

@@ -24,6 +24,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/rawpath"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
 )
 
@@ -37,8 +38,8 @@ type Workspace struct {
 
 // running is what a killed run leaves to be known by.
 type running struct {
-	Dir     string `json:"dir"`
-	TempTag string `json:"tempTag"`
+	Dir     rawpath.Path `json:"dir"`
+	TempTag string       `json:"tempTag"`
 }
 
 // ID names the workspace of folder dir, shown as at, on a machine.
@@ -111,7 +112,7 @@ func (w *Workspace) begin(ctx context.Context, dir string) error {
 	if dir == "" {
 		return nil
 	}
-	b, err := json.Marshal(running{Dir: dir, TempTag: w.TempTag})
+	b, err := json.Marshal(running{Dir: rawpath.Path(dir), TempTag: w.TempTag})
 	if err != nil {
 		return fault.New(fault.Internal, "workspace: %w", err)
 	}
@@ -134,7 +135,7 @@ func (w *Workspace) clean(ctx context.Context) (int, error) {
 	removed := 0
 	// A mark that was cut short was never followed by a file.
 	if json.Unmarshal(b, &r) == nil && r.Dir != "" {
-		removed, err = transfer.CleanTemp(ctx, r.Dir, r.TempTag)
+		removed, err = transfer.CleanTemp(ctx, string(r.Dir), r.TempTag)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return removed, err
 		}

@@ -26,17 +26,17 @@ type Lease struct {
 // A Link is an absolute path that leads into the lease. It is recorded before
 // it is made, so that what a crash leaves is known to be ours.
 type Link struct {
-	Path   string   `json:"path"`  // as asked for
-	Place  string   `json:"place"` // where the link is, which on macOS is elsewhere
-	Target string   `json:"target"`
-	Made   []string `json:"made,omitempty"` // parent folders made for it, outermost first
+	Path   string // as asked for
+	Place  string // where the link is, which on macOS is elsewhere
+	Target string
+	Made   []string // parent folders made for it, outermost first
 }
 
 // A Rewrite is an absolute path that could not be made: it is rewritten in
 // what runs execute.
 type Rewrite struct {
-	From string `json:"from"`
-	To   string `json:"to"`
+	From string
+	To   string
 }
 
 // A RunState is how far a run is.

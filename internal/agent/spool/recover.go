@@ -10,15 +10,16 @@ import (
 	"strings"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/rawpath"
 	"outrigger.dev/outrigger/internal/wire"
 )
 
 // Recover opens the log that a process left in dir when it died. What was torn
 // off, or does not follow what is before it, is cut off.
 func Recover(dir string) (*Log, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	names, err := rawpath.Glob(dir, "*.log")
 	if err != nil {
-		return nil, fault.New(fault.Internal, "spool: %w", err)
+		return nil, fault.New(fault.RemoteFile, "spool: %w", err)
 	}
 	sort.Strings(names)
 	l := &Log{dir: dir, limit: DefaultLimit, changed: make(chan struct{})}

@@ -102,7 +102,7 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 func (p *prepared) layout(ws *workspace.Workspace, folder string) (files []relay.Files, links []relay.Link, base string) {
 	if p.dir != "" {
 		files = []relay.Files{{
-			Dir: p.dir, StateDir: ws.StateDir(), Exclude: p.exclude, TempTag: ws.TempTag, Folder: folder,
+			Dir: p.dir, StateDir: ws.StateDir(), Exclude: p.exclude, TakeGit: p.TakeGit, TempTag: ws.TempTag, Folder: folder,
 			AllowHere: p.AllowDeletions, AllowThere: p.AllowDeletions,
 		}}
 	}

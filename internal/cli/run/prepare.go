@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,6 +16,8 @@ import (
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/worksync/ignore"
+	"outrigger.dev/outrigger/internal/worksync/ignorefile"
+	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
 // maxScript bounds a script, in bytes: it is sent in one message.
@@ -183,20 +184,18 @@ func (p *prepared) checkExclude(configured []string) error {
 	return nil
 }
 
-// checkIgnoreFile reads the patterns that the sync itself will read, for the mistakes in them.
+// checkIgnoreFile reads what the sync itself will read, for the mistakes in it.
 func (p *prepared) checkIgnoreFile() error {
 	if p.dir == "" {
 		return nil
 	}
-	name := filepath.Join(p.dir, ignore.FileName)
-	b, err := os.ReadFile(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.LocalFile, "run: %w", err)
+	root, err := tree.OpenRoot(p.dir)
+	if err != nil {
+		return fault.New(fault.LocalFile, "run: --sync: %w", err)
 	}
-	if _, err := ignore.Parse(ignore.Lines(string(b))); err != nil {
-		return fault.New(fault.Usage, "%s: %w", name, err)
-	}
-	return nil
+	defer root.Close()
+	_, err = ignorefile.Read(root)
+	return err
 }
 
 func (p *prepared) checkEnv(configured map[string]string, environ []string) error {

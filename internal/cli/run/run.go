@@ -19,6 +19,7 @@ type Options struct {
 	Sync           string
 	NoSync         bool
 	Exclude        []string
+	TakeGit        bool
 	Env            []string
 	Workdir        string
 	At             string
@@ -69,6 +70,7 @@ did; 125 when Outrigger itself failed; 126 when the command cannot be executed;
 	f.StringVar(&o.Sync, "sync", ".", "`folder` to make exist on the machine")
 	f.BoolVar(&o.NoSync, "no-sync", false, "copy no folder, there or back")
 	f.StringArrayVar(&o.Exclude, "exclude", nil, "gitignore-style `pattern` of what is not copied (repeatable)")
+	f.BoolVar(&o.TakeGit, "take-git-config", false, "take back Git's configuration and hooks too, which Git here then executes")
 	f.StringArrayVarP(&o.Env, "env", "e", nil, "`NAME=value` for the command, or NAME to pass on this one's (repeatable)")
 	f.StringVar(&o.Workdir, "workdir", "", "`folder` to start in, relative to the copied one (default: that itself)")
 	f.StringVar(&o.At, "at", "", "absolute `path` on the machine under which the folder appears")

@@ -13,6 +13,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/rawpath"
 )
 
 // A record is what we know of a VM that Orka does not: a file per VM, written before the
@@ -102,7 +103,7 @@ func (p *Provider) change(vm string, f func(*record)) error {
 
 // forget removes a record.
 func (p *Provider) forget(vm string) error {
-	files, err := filepath.Glob(filepath.Join(p.dir, postPrefix+vm+".*"))
+	files, err := rawpath.Glob(p.dir, postPrefix+vm+".*")
 	if err != nil {
 		return fault.New(fault.Internal, "%s: record of %s: %w", p.name, vm, err)
 	}
@@ -133,7 +134,7 @@ func (p *Provider) posting(vm string) (string, error) {
 
 // posted tells whether there is a request for the VM that was not refused.
 func (p *Provider) posted(vm string) bool {
-	files, err := filepath.Glob(filepath.Join(p.dir, postPrefix+vm+".*"))
+	files, err := rawpath.Glob(p.dir, postPrefix+vm+".*")
 	return err == nil && len(files) > 0
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/rawpath"
 )
 
 // The provider's folder:
@@ -105,7 +106,7 @@ func (d draft) discard() error {
 // ran in them. What it cannot remove now the next one will: nobody's work
 // depends on it.
 func (p *Provider) sweep(ctx context.Context) {
-	drafts, err := filepath.Glob(p.path(newPrefix + "*"))
+	drafts, err := rawpath.Glob(p.path(), newPrefix+"*")
 	if err != nil || len(drafts) == 0 {
 		return
 	}

@@ -72,16 +72,19 @@ type Applier struct {
 
 	open *bigFile
 
-	mu       sync.Mutex // guards what follows
-	done     []tree.Node
-	late     map[string]fs.FileMode // modes of folders that must wait
+	mu    sync.Mutex // guards what follows
+	done  []tree.Node
+	late  map[string]fs.FileMode // modes of folders that must wait
+	times map[string]int64       // of folders in which something changes, as they are to be at the end
+
+	warned   sync.Mutex // guards warnings
 	warnings []string
 }
 
 // New starts the workers. Cancelling ctx ends them.
 func New(ctx context.Context, cfg Config) *Applier {
 	jobs := make(chan job, 4*cfg.Workers)
-	a := &Applier{cfg: cfg, cursor: tree.NewCursor(cfg.Root), jobs: jobs, gone: map[string]bool{}, kept: map[string]bool{}, late: map[string]fs.FileMode{}}
+	a := &Applier{cfg: cfg, cursor: tree.NewCursor(cfg.Root), jobs: jobs, gone: map[string]bool{}, kept: map[string]bool{}, late: map[string]fs.FileMode{}, times: map[string]int64{}}
 	a.group, ctx = errgroup.WithContext(ctx)
 	a.ended, a.why = ctx.Done(), func() error { return context.Cause(ctx) }
 	for range cfg.Workers {
@@ -105,7 +108,7 @@ type Result struct {
 	Warnings []string
 }
 
-// Finish waits until all is written and gives folders their final modes.
+// Finish waits until all is written and gives folders their final modes and times.
 func (a *Applier) Finish() (Result, error) {
 	if a.open != nil {
 		return Result{}, fmt.Errorf("%w: %q has no end", tree.ErrCodec, a.open.entry.Path)
@@ -164,19 +167,27 @@ func (a *Applier) failed() error {
 	}
 }
 
-// setLate sets the modes that waited, contents before their folders.
+// setLate sets the modes and times that waited, contents before their folders.
 func (a *Applier) setLate() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	paths := make([]string, 0, len(a.late))
+	paths := make([]string, 0, len(a.late)+len(a.times))
 	for path := range a.late {
 		paths = append(paths, path)
+	}
+	for path := range a.times {
+		if _, ok := a.late[path]; !ok {
+			paths = append(paths, path)
+		}
 	}
 	slices.SortFunc(paths, func(x, y string) int { return tree.Compare(y, x) })
 	var errs []error
 	final := map[string]tree.Stamp{}
 	for _, path := range paths {
-		stamp, err := a.setMode(path, a.late[path])
+		stamp, err := a.setFolder(path)
+		if _, hasMode := a.late[path]; !hasMode && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, tree.ErrNotFolder)) {
+			continue // somebody else took it away meanwhile, and its time with it
+		}
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -184,6 +195,7 @@ func (a *Applier) setLate() error {
 		final[path] = stamp
 	}
 	clear(a.late)
+	clear(a.times)
 	for i := range a.done {
 		if stamp, ok := final[a.done[i].Path]; ok {
 			a.done[i].Stamp = stamp
@@ -192,7 +204,9 @@ func (a *Applier) setLate() error {
 	return errors.Join(errs...)
 }
 
-func (a *Applier) setMode(path string, mode fs.FileMode) (tree.Stamp, error) {
+// setFolder gives a folder what waited for it.
+func (a *Applier) setFolder(path string) (tree.Stamp, error) {
+	mode, hasMode := a.late[path]
 	if path == "" {
 		return tree.Stamp{}, a.cfg.Root.At("set mode of", ".", a.cfg.Root.Chmod(".", mode))
 	}
@@ -205,16 +219,79 @@ func (a *Applier) setMode(path string, mode fs.FileMode) (tree.Stamp, error) {
 	if err == nil && !fi.IsDir() {
 		err = tree.ErrNotFolder
 	}
-	if err == nil {
-		err = at.Chmod(name, mode)
+	if err == nil && hasMode {
+		err = a.chmod(at, name, mode)
+	}
+	if mtime, ok := a.times[path]; err == nil && ok {
+		err = at.Chtimes(name, time.Time{}, time.Unix(0, mtime))
+		if errors.Is(err, fs.ErrPermission) {
+			err = nil // somebody else's folder, in which we may write and no more
+		}
 	}
 	if err == nil {
 		fi, err = at.Lstat(name)
 	}
 	if err != nil {
-		return tree.Stamp{}, at.At("set mode of", name, err)
+		return tree.Stamp{}, at.At("set mode or time of", name, err)
 	}
 	return tree.StampOf(fi, time.Now()), nil
+}
+
+// specialBits are those of a mode that not everybody may set.
+const specialBits = fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky
+
+// chmod sets a mode. What the system refuses of the special bits, or drops
+// without a word because the file's group is not ours, is named in a warning.
+func (a *Applier) chmod(at *tree.Folder, name string, mode fs.FileMode) error {
+	err := at.Chmod(name, mode)
+	if mode&specialBits == 0 || err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	if err != nil {
+		if err := at.Chmod(name, mode&^specialBits); err != nil {
+			return err
+		}
+	}
+	fi, err := at.Lstat(name)
+	if err == nil && fi.Mode()&specialBits != mode&specialBits {
+		a.warn(fmt.Sprintf("%q: its setuid, setgid or sticky bit cannot be set; left out", tree.Join(at.Path, name)))
+	}
+	return err
+}
+
+func (a *Applier) warn(line string) {
+	a.warned.Lock()
+	defer a.warned.Unlock()
+	a.warnings = append(a.warnings, line)
+}
+
+// touch is called before something in a folder is made, replaced or removed. It
+// keeps the folder's time, so that our own work does not look like a change.
+func (a *Applier) touch(at *tree.Folder) error {
+	if at.Path == "" {
+		return nil // the root is no entry
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.times[at.Path]; ok {
+		return nil
+	}
+	fi, err := at.Stat(".")
+	if err != nil {
+		return at.At("look at", ".", err)
+	}
+	a.times[at.Path] = tree.StampOf(fi, time.Now()).MTime
+	return nil
+}
+
+// setTime says what a folder's time is to be at the end.
+func (a *Applier) setTime(e tree.Entry) {
+	if e.MTime == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.times[e.Path] = e.MTime
 }
 
 func (a *Applier) record(n tree.Node) {
@@ -281,9 +358,12 @@ func same(at *tree.Folder, name string, fi fs.FileInfo, want *tree.Node) error {
 	return nil
 }
 
-// within runs do in a folder, and again after making the folder writable if
-// that is what was missing.
+// within runs do, which changes what is in a folder, and again after making the
+// folder writable if that is what was missing.
 func (a *Applier) within(at *tree.Folder, do func() error) error {
+	if err := a.touch(at); err != nil {
+		return err
+	}
 	err := do()
 	if err == nil || !errors.Is(err, fs.ErrPermission) {
 		return err
@@ -303,7 +383,7 @@ func (a *Applier) unlock(at *tree.Folder) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	mode := fi.Mode().Perm()
+	mode := tree.FileMode(tree.ModeBits(fi.Mode()))
 	if mode&0o700 == 0o700 {
 		_, waits := a.late[at.Path] // another worker was first
 		return waits, nil

@@ -51,6 +51,7 @@ func (a *Applier) Delete(path string) error {
 	a.gone[path] = true
 	a.mu.Lock()
 	delete(a.late, path) // a folder that was made writable to be emptied
+	delete(a.times, path)
 	a.mu.Unlock()
 	a.deleted.Add(1)
 	return nil
@@ -58,7 +59,7 @@ func (a *Applier) Delete(path string) error {
 
 // keep marks a folder that stays and, because of it, those around it.
 func (a *Applier) keep(path string) {
-	a.warnings = append(a.warnings, fmt.Sprintf("%q: kept, because it holds files that are not synced", path))
+	a.warn(fmt.Sprintf("%q: kept, because it holds files that are not synced", path))
 	for ; path != "" && !a.cfg.Fixed[path]; path = tree.Parent(path) {
 		a.kept[path] = true
 	}
@@ -106,14 +107,15 @@ func (a *Applier) makeFolder(at *tree.Folder, e tree.Entry) error {
 // folderMode sets the mode of a folder, at once as far as we can still work in
 // it, the rest at the end.
 func (a *Applier) folderMode(at *tree.Folder, name string, e tree.Entry) (tree.Stamp, error) {
-	mode := fs.FileMode(e.Mode)
+	mode := tree.FileMode(e.Mode)
 	if mode&0o700 != 0o700 || a.waits(e.Path) {
 		a.mu.Lock()
 		a.late[e.Path] = mode
 		a.mu.Unlock()
 		mode |= 0o700
 	}
-	err := at.Chmod(name, mode)
+	a.setTime(e)
+	err := a.chmod(at, name, mode)
 	if err != nil && !a.cfg.Ways.NoModes && !a.cfg.Fixed[e.Path] {
 		return tree.Stamp{}, at.At("set mode of", name, err)
 	}
@@ -176,9 +178,7 @@ func (a *Applier) missLink(at *tree.Folder, name string, e tree.Entry, seen *tre
 			return at.At("delete", name, err)
 		}
 	}
-	a.mu.Lock()
-	a.warnings = append(a.warnings, fmt.Sprintf("%q: symbolic links cannot be made there; left out", e.Path))
-	a.mu.Unlock()
+	a.warn(fmt.Sprintf("%q: symbolic links cannot be made there; left out", e.Path))
 	a.record(tree.Node{Entry: e, Stamp: tree.Stamp{Absent: true}})
 	return nil
 }
@@ -205,7 +205,9 @@ func (a *Applier) Meta(e tree.Entry) error {
 		return err
 	}
 	a.record(tree.Node{Entry: e, Stamp: stamp})
-	a.metas.Add(1)
+	if e.Kind == tree.File || e.Mode != seen.Mode {
+		a.metas.Add(1) // that a folder's time moves goes without saying
+	}
 	return nil
 }
 
@@ -214,7 +216,7 @@ func (a *Applier) setMeta(at *tree.Folder, name string, e tree.Entry, seen *tree
 		return a.folderMode(at, name, e)
 	}
 	if e.Mode != seen.Mode {
-		if err := at.Chmod(name, fs.FileMode(e.Mode)); err != nil && !a.cfg.Ways.NoModes && !a.cfg.Fixed[e.Path] {
+		if err := a.chmod(at, name, tree.FileMode(e.Mode)); err != nil && !a.cfg.Ways.NoModes && !a.cfg.Fixed[e.Path] {
 			return tree.Stamp{}, at.At("set mode of", name, err)
 		}
 	}

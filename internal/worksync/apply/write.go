@@ -94,7 +94,7 @@ func (a *Applier) create(at *tree.Folder, e tree.Entry, seen *tree.Node) (*tempF
 	}
 	err := a.within(at, func() error {
 		var err error
-		t.file, err = at.Root.OpenFile(t.name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fs.FileMode(e.Mode))
+		t.file, err = at.Root.OpenFile(t.name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, fs.FileMode(e.Mode&0o777))
 		return err
 	})
 	if errors.Is(err, fs.ErrExist) {
@@ -156,8 +156,8 @@ func (a *Applier) commit(t *tempFile, e tree.Entry) error {
 func (a *Applier) dress(t *tempFile, name string, e tree.Entry) (tree.Stamp, error) {
 	at := t.at
 	fi, err := at.Lstat(name)
-	if err == nil && !t.inPlace && uint32(fi.Mode().Perm()) != e.Mode && !a.cfg.Ways.NoModes {
-		if err = at.Chmod(name, fs.FileMode(e.Mode)); err == nil {
+	if err == nil && !t.inPlace && tree.ModeBits(fi.Mode()) != e.Mode && !a.cfg.Ways.NoModes {
+		if err = a.chmod(at, name, tree.FileMode(e.Mode)); err == nil {
 			fi, err = at.Lstat(name)
 		}
 	}
@@ -217,13 +217,16 @@ func (a *Applier) Begin(e tree.Entry) error {
 // errNoFile is a piece of a file that never began.
 var errNoFile = fmt.Errorf("%w: piece of no file", tree.ErrCodec)
 
-// Piece appends to the file that began.
+// Piece appends to the file that began, never more than was announced.
 func (a *Applier) Piece(content []byte) error {
 	if a.open == nil {
 		return errNoFile
 	}
 	if err := a.failed(); err != nil {
 		return err
+	}
+	if want := a.open.entry.Size; int64(len(content)) > want-a.open.size {
+		return fmt.Errorf("%w: %q: more than the %d bytes that were announced", tree.ErrCodec, a.open.entry.Path, want)
 	}
 	if _, err := a.open.file.Write(content); err != nil {
 		return a.open.at.At("write", tree.Name(a.open.entry.Path), err)

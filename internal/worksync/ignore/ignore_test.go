@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"outrigger.dev/outrigger/internal/worksync/ignore"
 )
@@ -161,16 +162,115 @@ func randomPattern(r *rand.Rand) string {
 }
 
 // FuzzMatch holds that no pattern, which may come from the other side, takes
-// for ever or panics.
+// for ever or panics, and that the answer is that of the definition.
 func FuzzMatch(f *testing.F) {
 	f.Add("**/a*[!b]\\", "x/y/a")
-	f.Add("*a*a*a*a*a*a*a*b", strings.Repeat("a", 200))
-	f.Add(strings.Repeat("**/", 30)+"b", strings.Repeat("a/", 60))
+	f.Add("*a*a*a*a*a*a*a*b", strings.Repeat("a", 60))
+	f.Add(strings.Repeat("**/", 20)+"b", strings.Repeat("a/", 30))
+	f.Add("a/**\\/?*[[:alpha:]/]b", "a/x/y/zzb")
 	f.Fuzz(func(t *testing.T, pattern, path string) {
+		if len(pattern) > 64 || len(path) > 64 {
+			return // longer ones hold nothing new, and the definition takes its time
+		}
 		m, err := ignore.Parse([]string{pattern})
 		if err != nil {
-			return
+			t.Fatal(err)
 		}
 		m.Excluded(path, false)
+		if got, want := ignore.Wildmatch(pattern, path), (&definition{known: map[[3]int]bool{}}).match(pattern, path, true); got != want {
+			t.Errorf("match(%q, %q) = %v, want %v", pattern, path, got, want)
+		}
 	})
+}
+
+// definition says what a pattern means: for each star it tries everything.
+type definition struct {
+	known map[[3]int]bool // by what is left of both, and start
+}
+
+func (d *definition) match(p, t string, start bool) bool {
+	key := [3]int{len(p), len(t), 0}
+	if start {
+		key[2] = 1
+	}
+	is, ok := d.known[key]
+	if !ok {
+		is = d.decide(p, t, start)
+		d.known[key] = is
+	}
+	return is
+}
+
+func (d *definition) decide(p, t string, start bool) bool {
+	switch {
+	case p == "":
+		return t == ""
+	case p[0] == '*':
+		rest := strings.TrimLeft(p, "*")
+		spans := len(p)-len(rest) >= 2 && start && (rest == "" || rest[0] == '/' || strings.HasPrefix(rest, `\/`))
+		if spans && rest != "" && rest[0] == '/' && d.match(rest[1:], t, true) || spans && rest == "" {
+			return true
+		}
+		for i := 0; ; i++ {
+			if d.match(rest, t[i:], false) {
+				return true
+			}
+			if i == len(t) || !spans && t[i] == '/' {
+				return false
+			}
+		}
+	case t == "":
+		return false
+	case p[0] == '?':
+		return t[0] != '/' && d.match(p[1:], t[1:], false)
+	case p[0] == '[':
+		rest, ok := ignore.MatchClass(p, t[0])
+		return ok && t[0] != '/' && d.match(rest, t[1:], false)
+	case p[0] == '\\':
+		return len(p) > 1 && p[1] == t[0] && d.match(p[2:], t[1:], t[0] == '/')
+	}
+	return p[0] == t[0] && d.match(p[1:], t[1:], t[0] == '/')
+}
+
+// TestAgreesWithItsDefinition tries what a fuzzer takes long to come to.
+func TestAgreesWithItsDefinition(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	pieces := []string{"*", "*", "**", "**/", "/**", "**/**", `**\/`, "?", "a", "b", "/", "[ab]", `\/`, "a/", "*/"}
+	texts := []string{"a", "b", "a", "/", "/", "ab"}
+	word := func(from []string, n int) string {
+		var b strings.Builder
+		for range r.IntN(n) {
+			b.WriteString(from[r.IntN(len(from))])
+		}
+		return b.String()
+	}
+	for range 200_000 {
+		pattern, text := word(pieces, 8), word(texts, 10)
+		d := definition{known: map[[3]int]bool{}}
+		if got, want := ignore.Wildmatch(pattern, text), d.match(pattern, text, true); got != want {
+			t.Fatalf("match(%q, %q) = %v, want %v", pattern, text, got, want)
+		}
+	}
+}
+
+// TestNoPatternTakesLong holds the worst patterns that may be sent against the
+// longest paths there are.
+func TestNoPatternTakesLong(t *testing.T) {
+	long := strings.Repeat("a", 4095)
+	deep := strings.Repeat("a/", 2047) + "a"
+	for _, tt := range []struct{ pattern, path string }{
+		{strings.Repeat("*a", 2000) + "b", long},
+		{strings.Repeat("**/", 1300) + "b", deep},
+		{strings.Repeat("**/*a", 800) + "b", deep},
+		{strings.Repeat("*[a-z]", 600) + "b", long},
+		{"**/" + strings.Repeat("*a*", 1000) + "b", deep},
+	} {
+		start := time.Now()
+		if ignore.Wildmatch(tt.pattern, tt.path) {
+			t.Errorf("%.20q matches", tt.pattern)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%.20q took %v", tt.pattern, took)
+		}
+	}
 }

@@ -2,84 +2,129 @@ package ignore
 
 import "strings"
 
-// budget bounds the steps of one match, because nested stars can be made to
-// take exponential time and patterns may come from the other side. Honest
-// patterns on paths of 4 KiB need far less; one that runs out does not match.
-const budget = 1 << 20
+// A retry is where to go on after a mismatch: a place behind a star in the
+// pattern, and how much of the text the star has taken so far.
+type retry struct {
+	set           bool
+	pattern, text int
+}
+
+// matching is one comparison under way.
+type matching struct {
+	p, t   string
+	pi, ti int
+	// start tells whether what is left of the pattern begins where a path
+	// component begins, which is what gives "**" its meaning.
+	start bool
+	star  retry // the last "*"
+	span  retry // the last "**"
+}
 
 // wildmatch matches text against a pattern in which "*" and "?" stop at
 // slashes and "**" between slashes spans any number of folders.
+//
+// Only the last "*" and the last "**" ever take more text. An earlier "*" need
+// not, because the later one can take whatever that would; and behind a slash it
+// has nothing left to take. The same holds for "**", which begins and ends at
+// slashes. So a match costs the product of the lengths at most, whatever the
+// pattern: patterns may come from the other side.
 func wildmatch(pattern, text string) bool {
-	steps := budget
-	return match(pattern, text, true, &steps)
-}
-
-// match does the work; start tells whether pattern begins where a path
-// component begins, which is what gives "**" its meaning.
-func match(p, t string, start bool, steps *int) bool {
-	for len(p) > 0 {
-		if *steps--; *steps < 0 {
-			return false
-		}
-		switch p[0] {
-		case '*':
-			return matchStar(p, t, start, steps)
-		case '?':
-			if t == "" || t[0] == '/' {
-				return false
+	m := matching{p: pattern, t: text, start: true}
+	for {
+		if m.pi == len(m.p) {
+			if m.ti == len(m.t) {
+				return true
 			}
-			p, t = p[1:], t[1:]
-		case '[':
-			if t == "" || t[0] == '/' {
-				return false
+		} else if m.p[m.pi] == '*' {
+			if done, matches := m.stars(); done {
+				return matches
 			}
-			rest, ok := matchClass(p, t[0])
-			if !ok {
-				return false
-			}
-			p, t = rest, t[1:]
-		case '\\':
-			if len(p) < 2 || t == "" || t[0] != p[1] {
-				return false
-			}
-			start = p[1] == '/'
-			p, t = p[2:], t[1:]
 			continue
-		default:
-			if t == "" || t[0] != p[0] {
-				return false
-			}
-			start = p[0] == '/'
-			p, t = p[1:], t[1:]
+		} else if m.one() {
 			continue
 		}
-		start = false
-	}
-	return t == ""
-}
-
-func matchStar(p, t string, start bool, steps *int) bool {
-	rest := strings.TrimLeft(p, "*")
-	stars := len(p) - len(rest)
-	spans := false // does it cross slashes?
-	if stars >= 2 && start && (rest == "" || rest[0] == '/' || strings.HasPrefix(rest, `\/`)) {
-		spans = true
-		// "**/" also stands for no folder at all.
-		if rest != "" && rest[0] == '/' && match(rest[1:], t, true, steps) {
-			return true
-		}
-	}
-	if rest == "" {
-		return spans || !strings.Contains(t, "/")
-	}
-	for i := 0; ; i++ {
-		if match(rest, t[i:], false, steps) {
-			return true
-		}
-		if i == len(t) || *steps < 0 || !spans && t[i] == '/' {
+		if !m.again() {
 			return false
 		}
 	}
+}
+
+// one matches a single byte, and tells whether it did.
+func (m *matching) one() bool {
+	if m.ti == len(m.t) {
+		return false
+	}
+	c := m.t[m.ti]
+	next := m.pi + 1
+	m.start = false
+	switch m.p[m.pi] {
+	case '?':
+		if c == '/' {
+			return false
+		}
+	case '[':
+		rest, ok := matchClass(m.p[m.pi:], c)
+		if !ok || c == '/' {
+			return false
+		}
+		next = len(m.p) - len(rest)
+	case '\\':
+		if next == len(m.p) || m.p[next] != c {
+			return false
+		}
+		m.start = c == '/'
+		next++
+	default:
+		if m.p[m.pi] != c {
+			return false
+		}
+		m.start = c == '/'
+	}
+	m.pi, m.ti = next, m.ti+1
+	return true
+}
+
+// stars takes a run of stars, and tells whether that decides the match.
+func (m *matching) stars() (done, matches bool) {
+	rest := strings.TrimLeft(m.p[m.pi:], "*")
+	count := len(m.p) - m.pi - len(rest)
+	behind := len(m.p) - len(rest)
+	if count < 2 || !m.start || rest != "" && rest[0] != '/' && !strings.HasPrefix(rest, `\/`) {
+		m.star = retry{true, behind, m.ti}
+		m.pi, m.start = behind, false
+		return false, false
+	}
+	switch {
+	case rest == "":
+		return true, true
+	case rest[0] == '/': // also stands for no folder at all
+		m.span = retry{true, behind + 1, m.ti}
+		m.pi, m.star, m.start = behind+1, retry{}, true
+		return false, false
+	}
+	m.span, m.star = retry{true, behind + 2, m.ti}, retry{}
+	return !m.again(), false
+}
+
+// again lets the last star take more of the text, and tells whether one could.
+func (m *matching) again() bool {
+	if s := &m.star; s.set && s.text < len(m.t) && m.t[s.text] != '/' {
+		s.text++
+		m.pi, m.ti, m.start = s.pattern, s.text, false
+		return true
+	}
+	s := &m.span
+	if !s.set {
+		return false
+	}
+	slash := strings.IndexByte(m.t[s.text:], '/')
+	if slash < 0 {
+		return false
+	}
+	s.text += slash + 1
+	m.star = retry{}
+	m.pi, m.ti, m.start = s.pattern, s.text, true
+	return true
 }
 
 // matchClass matches c against the class at the start of p and returns what

@@ -6,17 +6,24 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
 // Probe tries out how dir treats names, by making files whose names begin with
-// prefix, and leaves none behind. If it may not write there, the answer is what
-// is usual on this system.
+// prefix, and leaves none behind, nor the time at which it did. If it may not
+// write there, the answer is what is usual on this system.
 func Probe(dir *tree.Folder, prefix string) (Ways, error) {
 	w := usual()
+	before, err := dir.Stat(".")
+	if err != nil {
+		return w, dir.At("look at", ".", err)
+	}
+	// In somebody else's folder the time cannot be set; it is only a time.
+	defer func() { _ = dir.Chtimes(".", time.Time{}, before.ModTime()) }()
 	base := prefix + "probe"
-	err := create(dir, base)
+	err = create(dir, base)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return w, nil
 	}

@@ -6,7 +6,7 @@ import "outrigger.dev/outrigger/internal/worksync/tree"
 func (it *item) decide(opt Options) {
 	b, n, f := it.base, it.near, it.far
 	switch {
-	case opt.Pristine && !special(n) && !special(f):
+	case (opt.Pristine || opt.Ours[it.path]) && !special(n) && !special(f):
 		it.merged = n
 		if n != nil && f != nil && sameContent(n, f) {
 			it.merged = withDigest(n, f)

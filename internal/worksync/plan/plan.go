@@ -69,6 +69,8 @@ type Plan struct {
 // Options says how to merge.
 type Options struct {
 	Pristine bool // the far side never had a whole baseline
+	// Ours are paths on which the near side is right, whatever the far side has.
+	Ours map[string]bool
 	// NoModes says that one of the sides cannot hold mode bits, so that a
 	// difference in them is no conflict.
 	NoModes bool

@@ -89,7 +89,7 @@ func (x *exchange) mergeBase(near []tree.Entry) []tree.Entry {
 // on: then it is new here, and is brought there again.
 func (x *exchange) refill(base, near []tree.Entry) []tree.Entry {
 	lost := map[string]bool{}
-	before := x.wanted(base)
+	before := x.wanted(x.judged(base))
 	for _, e := range before {
 		if _, there := find(x.far, e.Path); there {
 			continue
@@ -124,7 +124,7 @@ func (x *exchange) onceAgreed(near []tree.Entry) []tree.Entry {
 			base = append(base, e)
 		}
 	}
-	if gone := len(x.wanted(entries(x.last.Nodes))); !x.up && len(x.far) == 0 && gone > 0 {
+	if gone := len(x.wanted(x.judged(entries(x.last.Nodes)))); !x.up && len(x.far) == 0 && gone > 0 {
 		x.leave(Left{Path: ".", Why: fmt.Sprintf("nothing is left of the folder on the machine, where %d files and folders were; "+
 			"they stay here", gone)})
 	}

@@ -196,8 +196,16 @@ func (t *taker) wanted(r pack.Record) (tree.Entry, error) {
 		return e, err
 	}
 	e.Mode = t.steps[0].Entry.Mode
+	if listed := t.steps[0].Entry.Size; e.Size-listed > max(listed, maxGrowth) {
+		return e, fault.New(fault.FileChanged, "sync: %q: was listed with %d bytes and now has %d", e.Path, listed, e.Size)
+	}
 	return e, nil
 }
+
+// maxGrowth is how much larger a file of any size may be when it is sent than it
+// was when it was listed, because somebody writes to it; one that is larger than
+// this may be twice as large.
+const maxGrowth = 64 << 20
 
 // took moves on behind a file that was written.
 func (t *taker) took(err error) error {

@@ -31,6 +31,7 @@ type pair struct {
 	nearState, farState string
 	exclude             []string
 	believe             bool // whatever is missing was deleted
+	takeGit, takeSetID  bool
 	progress            func(transfer.Progress)
 }
 
@@ -67,7 +68,8 @@ func (p *pair) session(wrap func(net.Conn) net.Conn, use func(context.Context, *
 		}
 		served <- err
 	}()
-	s, err := transfer.Open(ctx, near, transfer.ClientConfig{Root: p.near, StateDir: p.nearState, Exclude: p.exclude, TempTag: "t", Progress: p.progress,
+	s, err := transfer.Open(ctx, near, transfer.ClientConfig{Root: p.near, StateDir: p.nearState, Exclude: p.exclude,
+		TakeGit: p.takeGit, TakeSetID: p.takeSetID, TempTag: "t", Progress: p.progress,
 		AllowHere: p.believe, AllowThere: p.believe})
 	if err != nil {
 		p.t.Fatal(err)

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -344,3 +347,232 @@ type duplex struct {
 }
 
 func (duplex) Close() error { return nil }
+
+// hostile answers Back as a machine that lists, and gives, whatever it wants.
+func (tr *trap) hostile(cfg ClientConfig, list []pack.Record, content map[string]string) (Report, error) {
+	tr.t.Helper()
+	near, far := net.Pipe()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		l := &link{conn: wire.NewConn(far)}
+		if _, err := l.recv(); err != nil || l.send(typeState, state{}) != nil || l.putAll(list) != nil {
+			return // the near side reports what is wrong
+		}
+		for {
+			f, err := l.recv()
+			if err != nil {
+				return
+			}
+			var q ask
+			switch {
+			case f.Type == typeEnd:
+				err = l.send(typeResult, result{})
+			case f.Type == typeAsk && f.Decode(&q) == nil:
+				var recs []pack.Record
+				for _, p := range q.Places {
+					r := file(list[p].Entry.Path, content[list[p].Entry.Path])
+					if !q.Contents {
+						r.Kind = pack.Have
+					}
+					recs = append(recs, r)
+				}
+				err = l.putAll(recs)
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cfg.Root, cfg.StateDir, cfg.TempTag = tr.root, tr.state, "t"
+	s, err := Open(ctx, wire.NewConn(near), cfg)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	rep, err := s.Back(ctx)
+	near.Close()
+	<-answered
+	s.over = true
+	if err := s.Close(); err != nil {
+		tr.t.Error(err)
+	}
+	return rep, err
+}
+
+func (l *link) putAll(recs []pack.Record) error {
+	return l.sendList(func(to *pack.Lister) error {
+		for i := range recs {
+			if err := to.Put(&recs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// TestExcludesHoldAgainstTheMachine lets a machine list what it was told to
+// leave out, as an agent that was replaced may do.
+func TestExcludesHoldAgainstTheMachine(t *testing.T) {
+	haveDir := func(path string) pack.Record {
+		return pack.Record{Kind: pack.Have, Entry: tree.Entry{Path: path, Kind: tree.Dir, Mode: 0o755}}
+	}
+	have := func(path string) pack.Record {
+		r := file(path, "evil")
+		r.Kind, r.Content = pack.Have, nil
+		return r
+	}
+	for _, tt := range []struct {
+		name    string
+		exclude []string
+		list    []pack.Record
+		want    []string // of the names in the root, beside those of the trap
+	}{
+		{"by name", []string{"*.pem"}, []pack.Record{have("a"), have("evil.pem")}, []string{"a"}},
+		{"a whole folder", []string{"/secrets", "node_modules"}, []pack.Record{haveDir("node_modules"), haveDir("node_modules/.bin"), have("node_modules/.bin/x"), haveDir("secrets"), have("secrets/x")}, nil},
+		{"in a folder that comes", []string{"x"}, []pack.Record{haveDir("new"), have("new/x"), have("new/y")}, []string{"new"}},
+		{"beside the mounts of a Pod", []string{"/*", "/m/*", "!/m", "!/m/mount"}, []pack.Record{haveDir("m"), have("m/beside"), haveDir("m/mount"), have("m/mount/x"), have("top")}, []string{"m"}},
+		{"a link", []string{"current"}, []pack.Record{{Kind: pack.Have, Entry: tree.Entry{Path: "current", Kind: tree.Link, Target: "../outside"}}}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tr := newTrap(t)
+			content := map[string]string{}
+			for _, r := range tt.list {
+				content[r.Entry.Path] = "evil"
+			}
+			rep, err := tr.hostile(ClientConfig{Exclude: tt.exclude}, tt.list, content)
+			if err != nil || len(rep.Warnings) != 1 {
+				t.Errorf("got %v, warnings %q", err, rep.Warnings)
+			}
+			names, err := os.ReadDir(tr.root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, n := range names {
+				if n.Name() != "dir" && n.Name() != "link" && n.Name() != "inside" {
+					got = append(got, n.Name())
+				}
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("in the root: %q, want %q", got, tt.want)
+			}
+			for _, path := range []string{"m/beside", "new/x"} {
+				if _, err := os.Lstat(filepath.Join(tr.root, path)); err == nil {
+					t.Errorf("%s was made", path)
+				}
+			}
+		})
+	}
+}
+
+// TestNearSideWritesNoMoreThanAnnounced lets a machine send pieces without end
+// of a file that it announced with one byte.
+func TestNearSideWritesNoMoreThanAnnounced(t *testing.T) {
+	for _, begin := range []int64{1, 0, -1 << 62, 1 << 40} {
+		announced(t, begin)
+	}
+}
+
+// announced lists a file with one byte, begins it with another size and sends
+// pieces.
+func announced(t *testing.T, size int64) {
+	tr := newTrap(t)
+	near, far := net.Pipe()
+	answered := make(chan struct{})
+	have := file("a", "x")
+	have.Kind, have.Content = pack.Have, nil
+	go func() {
+		defer close(answered)
+		l := &link{conn: wire.NewConn(far)}
+		var q ask
+		if _, err := l.recv(); err != nil || l.send(typeState, state{}) != nil || l.putAll([]pack.Record{have}) != nil || l.recvAs(typeAsk, "ask", &q) != nil {
+			return
+		}
+		go func() {
+			for {
+				if _, err := l.recv(); err != nil {
+					return
+				}
+			}
+		}()
+		recs := []pack.Record{{Kind: pack.Begin, Entry: have.Entry}}
+		recs[0].Entry.Size = size
+		for range 64 {
+			recs = append(recs, pack.Record{Kind: pack.Piece, Content: make([]byte, 64<<10)})
+		}
+		_ = l.putAll(recs) // the near side reports what is wrong
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	s, err := Open(ctx, wire.NewConn(near), ClientConfig{Root: tr.root, StateDir: tr.state, TempTag: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Back(ctx); !fault.Is(err, fault.Protocol) && !fault.Is(err, fault.FileChanged) {
+		t.Errorf("begun with %d: got %v, want a fault", size, err)
+	}
+	near.Close()
+	<-answered
+	s.over = true
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if names, err := os.ReadDir(tr.root); err != nil || len(names) != 3 {
+		t.Errorf("in the root: %v, %v", names, err)
+	}
+}
+
+// TestListsDoNotSwell holds that no list takes much more memory than the
+// message that it came in, and that an honest side never sends one that would.
+func TestListsDoNotSwell(t *testing.T) {
+	var raw []byte
+	lister := &pack.Lister{Send: func(b pack.Block) error {
+		if b.Compressed && len(b.Bytes) < 4096 {
+			t.Errorf("an honest list is sent as %d bytes", len(b.Bytes))
+		}
+		if !b.Compressed {
+			raw = append(raw[:0], b.Bytes...)
+		}
+		return nil
+	}}
+	for i := range 100_000 {
+		r := pack.Record{Kind: pack.Have, Entry: tree.Entry{Path: fmt.Sprintf("%08d", i), Kind: tree.Dir, Mode: 0o755}}
+		if err := lister.Put(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := newTrap(t)
+	near, far := net.Pipe()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		l := &link{conn: wire.NewConn(far)}
+		if _, err := l.recv(); err == nil && l.send(typeState, state{}) == nil && l.sendBytes(typePacked, enc.EncodeAll(raw, nil)) == nil {
+			_ = l.send(typeEnd, end{}) // the near side may be gone already
+		}
+		for {
+			if _, err := l.recv(); err != nil {
+				return
+			}
+		}
+	}()
+	s, err := Open(t.Context(), wire.NewConn(near), ClientConfig{Root: tr.root, StateDir: tr.state, TempTag: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Back(t.Context()); !fault.Is(err, fault.Protocol) || !strings.Contains(err.Error(), "16 times") {
+		t.Errorf("got %v, want a fault of kind Protocol about a list that swells", err)
+	}
+	near.Close()
+	<-answered
+	s.over = true
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}

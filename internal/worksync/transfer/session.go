@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -15,7 +13,9 @@ import (
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/worksync/apply"
 	"outrigger.dev/outrigger/internal/worksync/baseline"
+	"outrigger.dev/outrigger/internal/worksync/guard"
 	"outrigger.dev/outrigger/internal/worksync/ignore"
+	"outrigger.dev/outrigger/internal/worksync/ignorefile"
 	"outrigger.dev/outrigger/internal/worksync/pack"
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
@@ -35,6 +35,11 @@ type ClientConfig struct {
 	AllowHere, AllowThere bool
 	// ProbeIn is the folder below Root in which the file system is tried out; "": Root.
 	ProbeIn string
+	// TakeGit lets Back take Git's configuration and hooks too, which Git executes.
+	TakeGit bool
+	// TakeSetID lets Back take the setuid and setgid bits of files too, by which
+	// others here execute them as this user.
+	TakeSetID bool
 	// Progress is called for every file and piece of one, from one goroutine at
 	// a time; it should return at once.
 	Progress func(Progress)
@@ -130,14 +135,16 @@ func (s *Session) run(ctx context.Context, up bool) (Report, error) {
 type exchange struct {
 	*Session
 	view
-	up      bool // the direction
-	matcher *ignore.Matcher
-	report  Report
-	state   state
-	list    listing
-	far     []tree.Entry      // what the far side has
-	places  map[string]uint32 // of far's entries in its list
-	inStep  bool              // the far side waits for the next operation
+	up         bool // the direction
+	matcher    *ignore.Matcher
+	report     Report
+	state      state
+	list       listing
+	far        []tree.Entry      // what the far side has
+	places     map[string]uint32 // of far's entries in its list
+	guard      *guard.Guard      // once both sides are known
+	ignoreFile []string          // the paths by which the ignore file was found
+	inStep     bool              // the far side waits for the next operation
 
 	mu       sync.Mutex // guards progress, and all else that a stream's goroutines note
 	progress Progress
@@ -146,24 +153,12 @@ type exchange struct {
 // patterns are the ignore file's and then the flag's: the last that matches
 // counts, so who calls can take back what the folder says.
 func (x *exchange) patterns() ([]string, *ignore.Matcher, error) {
-	var patterns []string
-	f, fi, err := x.root().OpenFile(ignore.FileName)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, tree.ErrNotFile):
-	case err != nil:
+	file, err := ignorefile.Read(x.root())
+	if err != nil {
 		return nil, nil, err
-	default:
-		defer f.Close()
-		if fi.Size() > wire.MaxFrame/2 {
-			return nil, nil, fault.New(fault.Usage, "%s: %d bytes, want at most %d", ignore.FileName, fi.Size(), wire.MaxFrame/2)
-		}
-		b, err := io.ReadAll(io.LimitReader(f, wire.MaxFrame/2))
-		if err != nil {
-			return nil, nil, err
-		}
-		patterns = ignore.Lines(string(b))
 	}
-	patterns = append(patterns, x.cfg.Exclude...)
+	x.ignoreFile = file.Paths
+	patterns := append(file.Patterns, x.cfg.Exclude...)
 	m, err := ignore.Parse(patterns)
 	if err != nil {
 		return nil, nil, fault.New(fault.Usage, "%w", err)
@@ -221,7 +216,7 @@ func (x *exchange) hear(ctx context.Context, known baseline.State) error {
 
 // recvList reads a stream that nobody answers.
 func (x *exchange) recvList(ctx context.Context, take func(pack.Record) error) error {
-	last, failed, err := x.recvStream(ctx, nil, take, func(err error) error { return err })
+	last, failed, err := x.recvBlocks(ctx, nil, (*pack.Opener).OpenList, take, func(err error) error { return err })
 	switch {
 	case failed != nil:
 		return failed

@@ -32,19 +32,21 @@ func (x *exchange) plan(ctx context.Context, raw []tree.Node) (plan.Plan, error)
 	if x.far, x.places, err = x.list.over(x.base.Nodes); err != nil {
 		return plan.Plan{}, err
 	}
-	near := entries(x.nodes)
-	if err := x.checkHere(near); err != nil {
+	if err := x.checkHere(entries(x.nodes)); err != nil {
 		return plan.Plan{}, x.giveUp(err)
 	}
-	unsure := x.unsure(near)
+	l, _ := x.guarded(entries(x.base.Nodes))
+	unsure := x.unsure(l.Near)
 	if len(unsure) > 0 {
 		if err := x.learn(ctx, unsure); err != nil {
 			return plan.Plan{}, err
 		}
-		near = entries(x.nodes)
 	}
-	p := plan.Merge(x.mergeBase(near), near, x.far, plan.Options{
+	// Of what is withheld nothing is missing: it is in none of the lists.
+	l, ours := x.guarded(x.mergeBase(x.judged(entries(x.nodes))))
+	p := plan.Merge(l.Base, l.Near, x.far, plan.Options{
 		Pristine: x.pristine(),
+		Ours:     ours,
 		NoModes:  x.state.Ways.NoModes || runtime.GOOS == "windows",
 	})
 	if len(p.Conflicts) > 0 {

@@ -181,6 +181,10 @@ const queued = 4
 // that error comes back as failed. The content of a record is handle's to keep.
 // err is a stream that broke off or made no sense.
 func (l *link) recvStream(ctx context.Context, first *wire.Frame, handle func(pack.Record) error, early func(error) error) (last end, failed, err error) {
+	return l.recvBlocks(ctx, first, (*pack.Opener).Open, handle, early)
+}
+
+func (l *link) recvBlocks(ctx context.Context, first *wire.Frame, open func(*pack.Opener, []byte) ([]byte, error), handle func(pack.Record) error, early func(error) error) (last end, failed, err error) {
 	opener, err := pack.NewOpener()
 	if err != nil {
 		return last, nil, err
@@ -200,7 +204,7 @@ func (l *link) recvStream(ctx context.Context, first *wire.Frame, handle func(pa
 			if failed != nil || in.end != nil {
 				continue
 			}
-			if failed = unpack(opener, in, handle); failed != nil {
+			if failed = unpack(func(b []byte) ([]byte, error) { return open(opener, b) }, in, handle); failed != nil {
 				if err := early(failed); err != nil {
 					return err
 				}
@@ -246,11 +250,11 @@ func (l *link) readStream(ctx context.Context, first *wire.Frame, to chan<- inco
 	}
 }
 
-func unpack(opener *pack.Opener, in incoming, handle func(pack.Record) error) error {
+func unpack(open func([]byte) ([]byte, error), in incoming, handle func(pack.Record) error) error {
 	raw := in.bytes
 	if in.packed {
 		var err error
-		if raw, err = opener.Open(raw); err != nil {
+		if raw, err = open(raw); err != nil {
 			return err
 		}
 	}

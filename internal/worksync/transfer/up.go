@@ -120,7 +120,9 @@ func (x *exchange) push(ctx context.Context, p plan.Plan) error {
 		case s.Op != plan.Delete && s.Op != plan.Write && s.Settles && have:
 			d.set[s.Entry.Path] = tree.Node{Entry: s.Entry, Stamp: mine.Stamp}
 		}
-		x.count(s.Op, s.Entry.Kind)
+		if s.Op != plan.Meta || s.Entry.Kind == tree.File || x.far[findEntry(x.far, s.Entry.Path)].Mode != s.Entry.Mode {
+			x.count(s.Op, s.Entry.Kind) // that a folder's time moves goes without saying
+		}
 		items = append(items, it)
 	}
 	items = append(items, x.settled(p, d)...)

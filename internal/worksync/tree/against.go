@@ -52,7 +52,12 @@ func against(base, n Node) (_ Node, doubt bool) {
 			n.MTime = base.MTime
 		}
 		return n, n.Size == base.Size
-	case Dir, Link:
+	case Dir:
+		if n.Stamp.MTime == base.Stamp.MTime {
+			n.MTime = base.MTime
+		}
+		n.Same = n.Entry == base.Entry
+	case Link:
 		n.Same = n.Entry == base.Entry
 	}
 	return n, false

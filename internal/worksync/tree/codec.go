@@ -12,6 +12,7 @@ var ErrCodec = errors.New("tree: malformed entry")
 // Bits of an encoded entry's first byte, above the kind.
 const (
 	bitDigest = 1 << 3
+	bitTime   = 1 << 4 // of a folder; a baseline of an earlier version has none
 	kindMask  = 7
 )
 
@@ -25,6 +26,9 @@ func (c *Encoder) Append(b []byte, e *Entry) []byte {
 	if e.Digest.Known() {
 		head |= bitDigest
 	}
+	if e.Kind == Dir && e.MTime != 0 {
+		head |= bitTime
+	}
 	b = append(b, head)
 	b = c.AppendPath(b, e.Path)
 	switch e.Kind {
@@ -34,6 +38,9 @@ func (c *Encoder) Append(b []byte, e *Entry) []byte {
 		b = binary.AppendVarint(b, e.MTime)
 	case Dir:
 		b = binary.AppendUvarint(b, uint64(e.Mode))
+		if e.MTime != 0 {
+			b = binary.AppendVarint(b, e.MTime)
+		}
 	case Link:
 		b = binary.AppendUvarint(b, uint64(len(e.Target)))
 		b = append(b, e.Target...)
@@ -77,7 +84,8 @@ func (d *Decoder) Entry() (Entry, error) {
 		return e, err
 	}
 	e.Kind = Kind(head & kindMask)
-	if head&^(kindMask|bitDigest) != 0 || e.Kind < File || e.Kind > Special || head&bitDigest != 0 && e.Kind != File {
+	if head&^(kindMask|bitDigest|bitTime) != 0 || e.Kind < File || e.Kind > Special ||
+		head&bitDigest != 0 && e.Kind != File || head&bitTime != 0 && e.Kind != Dir {
 		return e, fmt.Errorf("%w: first byte %#x", ErrCodec, head)
 	}
 	if e.Path, err = d.Path(); err != nil {
@@ -85,6 +93,14 @@ func (d *Decoder) Entry() (Entry, error) {
 	}
 	if err := d.body(&e); err != nil {
 		return e, err
+	}
+	if head&bitTime != 0 {
+		if e.MTime, err = d.Varint(); err != nil {
+			return e, err
+		}
+		if e.MTime == 0 {
+			return e, fmt.Errorf("%w: %q: time of zero", ErrCodec, e.Path)
+		}
 	}
 	if head&bitDigest != 0 {
 		raw, err := d.Bytes(len(e.Digest))
@@ -105,7 +121,7 @@ func (d *Decoder) body(e *Entry) error {
 		if err != nil {
 			return err
 		}
-		if mode > 0o777 {
+		if mode > 0o7777 {
 			return fmt.Errorf("%w: %q: mode %#o", ErrCodec, e.Path, mode)
 		}
 		e.Mode = uint32(mode)

@@ -178,7 +178,7 @@ func entryOf(at *lazyFolder, path string, fi fs.FileInfo) (Entry, error) {
 	case 0:
 		e.Kind, e.Mode, e.Size, e.MTime = File, modeOf(fi), fi.Size(), nanos(fi.ModTime())
 	case fs.ModeDir:
-		e.Kind, e.Mode = Dir, modeOf(fi)
+		e.Kind, e.Mode, e.MTime = Dir, modeOf(fi), nanos(fi.ModTime())
 	case fs.ModeSymlink:
 		dir, err := at.open()
 		if err != nil {

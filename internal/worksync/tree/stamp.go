@@ -16,9 +16,11 @@ const (
 
 // StampOf makes a stamp of what a stat found; now is when it was called.
 func StampOf(fi fs.FileInfo, now time.Time) Stamp {
-	s := Stamp{Mode: uint32(fi.Mode().Perm())}
-	if fi.Mode().IsRegular() {
-		s.Size = fi.Size()
+	s := Stamp{Mode: ModeBits(fi.Mode())}
+	switch fi.Mode().Type() {
+	case 0:
+		s.Size, s.MTime = fi.Size(), nanos(fi.ModTime())
+	case fs.ModeDir:
 		s.MTime = nanos(fi.ModTime())
 	}
 	s.CTime, s.Inode = changed(fi)

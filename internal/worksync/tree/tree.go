@@ -2,10 +2,9 @@
 //
 // A folder is a list of entries in walk order: each folder is followed by all
 // that is in it. Contents, mode bits, link targets and the modification times
-// of files are carried from one side to the other; modification times of
-// folders and links are not, nor are owners, hard links, extended attributes or
-// the bits above 0777. Symbolic links are entries by themselves and are never
-// followed.
+// of files and folders are carried from one side to the other; modification
+// times of links are not, nor are owners, hard links or extended attributes.
+// Symbolic links are entries by themselves and are never followed.
 //
 // Each side of a sync keeps, for every entry that both agreed on, a [Stamp]: what
 // one lstat showed of it. An entry whose stamp is as it was is what it was, and
@@ -59,9 +58,9 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 type Entry struct {
 	Path   string // bytes, relative, with slashes
 	Kind   Kind
-	Mode   uint32 // permission bits 0777 of files and folders
+	Mode   uint32 // of files and folders, see [ModeBits]
 	Size   int64  // of files
-	MTime  int64  // of files, in nanoseconds since 1970
+	MTime  int64  // of files and folders, in nanoseconds since 1970; of a folder 0: unknown
 	Target string // of links
 	Digest Digest // of files, if known
 }
