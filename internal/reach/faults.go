@@ -86,6 +86,10 @@ func loginFault(ctx context.Context, where, user string, limit time.Duration, li
 			where, none.What, strings.Join(none.RequestedAlgorithms, ", ")).
 			WithRemedy("Update the SSH server on the machine.")
 	}
+	// Which end saw it first decides how the package words it.
+	if !keys.accepted && (errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)) {
+		return fault.New(fault.Unreachable, "%s: connection broke during the login: %w", where, also{reason(err), errTurnedAway})
+	}
 	if !keys.accepted {
 		return fault.New(fault.Unreachable, "%s: does not speak SSH as it should: %w", where, err)
 	}
