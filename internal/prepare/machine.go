@@ -3,7 +3,6 @@ package prepare
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -147,38 +146,6 @@ func Renew(ctx context.Context, v Visit, own machine.Endpoint, again bool) (Repo
 		return err
 	})
 	return report, err
-}
-
-// renewSlot cleans the user that the claim has run as, which executes nothing as that user before all of its
-// processes have ended and its home is a new one. A machine that does not serve again is cleaned when it is left.
-func (v Visit) renewSlot(ctx context.Context, own machine.Endpoint, again bool) (Report, error) {
-	var report Report
-	if !again {
-		return report, nil
-	}
-	err := v.with(ctx, v.Endpoint, func(c *reach.Client) error {
-		var err error
-		report, err = Run(ctx, Over(c), only(Plan(v.Want.OS), SlotUser), v.Want)
-		if err != nil || report.Err() != nil {
-			return err
-		}
-		user, err := slotUser(ctx, Over(c), v.Want)
-		if err == nil && user != own.User {
-			err = fault.New(fault.NotPrepared, "claims would run as user %s, not as %s any more", user, own.User)
-		}
-		return err
-	})
-	if err != nil || report.Err() != nil {
-		return report, err
-	}
-	ready := Ready{Report: report, Endpoint: own}
-	err = v.enter(ctx, &ready, nil)
-	return ready.Report, err
-}
-
-// only is the step of a plan that sees to one condition.
-func only(plan []Step, c Condition) []Step {
-	return slices.DeleteFunc(plan, func(s Step) bool { return s.Condition != c })
 }
 
 // Depart takes back what must not outlast the machine on a host that goes on. It logs in

@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/reach"
 )
 
 // What claims run on a host that goes on is of a system user of the slot's own, where the pool asks for it. The pool's
@@ -104,7 +107,8 @@ func judgeSlot(_ Want, s Seen) Verdict {
 	user := s.Values["user"]
 	switch {
 	case !s.Power.Root():
-		return give("NoRoot", "user %s does not become root, which makes the user that claims run as: let it use sudo, or set the pool's trust to Shared", s.Power.User)
+		return give("NoRoot", "user %s does not become root, which makes the user that claims run as: "+
+			"let it use sudo, or set the pool's trust to Shared", s.Power.User)
 	case !s.Done:
 		return act("NotClean", "the user that claims run as is made anew")
 	case !IsSlotUser(user) || s.Values["made"] != "yes":
@@ -148,7 +152,8 @@ if ! id -u "$u" >/dev/null 2>&1; then make "$u" || exit 1; fi
 rmdir "$d/lock"; trap - EXIT
 uid=$(id -u "$u") && gid=$(id -g "$u") || exit 1
 if ! ours "$u"; then echo "user $u is somebody else's" >&2; exit 1; fi
-printf '%%s\n' 'Match User %s*' '	AuthorizedKeysFile %s/%%u.keys' '	AuthorizedKeysCommand none' '	AuthenticationMethods publickey' '	PermitUserRC no' 'Match all' >"$f.$u" || exit 1
+printf '%%s\n' 'Match User %s*' '	AuthorizedKeysFile %s/%%u.keys' '	AuthorizedKeysCommand none' \
+  '	AuthenticationMethods publickey' '	PermitUserRC no' 'Match all' >"$f.$u" || exit 1
 if cmp -s "$f.$u" "$f"; then rm -f "$f.$u"; else
   mv -f "$f.$u" "$f" || exit 1
   if ! /usr/sbin/sshd -t; then rm -f "$f"; exit 1; fi%s
@@ -182,4 +187,36 @@ func slotUser(ctx context.Context, sh Shell, w Want) (string, error) {
 		return "", fault.New(fault.NotPrepared, "the host does not say which user claims run as: %q, exit code %d: %s", user, out.Exit, words(out))
 	}
 	return user, nil
+}
+
+// renewSlot cleans the user that the claim has run as, which executes nothing as that user before all of its
+// processes have ended and its home is a new one. A machine that does not serve again is cleaned when it is left.
+func (v Visit) renewSlot(ctx context.Context, own machine.Endpoint, again bool) (Report, error) {
+	var report Report
+	if !again {
+		return report, nil
+	}
+	err := v.with(ctx, v.Endpoint, func(c *reach.Client) error {
+		var err error
+		report, err = Run(ctx, Over(c), only(Plan(v.Want.OS), SlotUser), v.Want)
+		if err != nil || report.Err() != nil {
+			return err
+		}
+		user, err := slotUser(ctx, Over(c), v.Want)
+		if err == nil && user != own.User {
+			err = fault.New(fault.NotPrepared, "claims would run as user %s, not as %s any more", user, own.User)
+		}
+		return err
+	})
+	if err != nil || report.Err() != nil {
+		return report, err
+	}
+	ready := Ready{Report: report, Endpoint: own}
+	err = v.enter(ctx, &ready, nil)
+	return ready.Report, err
+}
+
+// only is the step of a plan that sees to one condition.
+func only(plan []Step, c Condition) []Step {
+	return slices.DeleteFunc(plan, func(s Step) bool { return s.Condition != c })
 }

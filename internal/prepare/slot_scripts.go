@@ -3,7 +3,9 @@ package prepare
 import "strings"
 
 // sshdReads ends a script where sshd would not read what it is about to write.
-const sshdReads = `grep -qi '^[[:space:]]*Include[[:space:]].*sshd_config\.d/' /etc/ssh/sshd_config || { echo "/etc/ssh/sshd_config does not include sshd_config.d" >&2; exit 1; }
+const sshdReads = `if ! grep -qi '^[[:space:]]*Include[[:space:]].*sshd_config\.d/' /etc/ssh/sshd_config; then
+  echo "/etc/ssh/sshd_config does not include sshd_config.d" >&2; exit 1
+fi
 mkdir -p /etc/ssh/sshd_config.d || exit 1
 `
 
@@ -21,22 +23,32 @@ killall_of() {
 make() {
   shell=/bin/bash; if [ ! -x "$shell" ]; then shell=/bin/sh; fi
   if getent group "$1" >/dev/null; then groupdel "$1" || return 1; fi
-  useradd --system --user-group --no-create-home --home-dir "$homes/$1" --shell "$shell" --comment "` + slotComment + `" --password '*' "$1"
+  useradd --system --user-group --no-create-home --home-dir "$homes/$1" --shell "$shell" \
+    --comment "` + slotComment + `" --password '*' "$1"
 }
 starters() { # USER UID
   loginctl disable-linger "$1" >/dev/null 2>&1
   loginctl terminate-user "$1" >/dev/null 2>&1
-  rm -f "/var/lib/systemd/linger/$1" "/var/spool/cron/crontabs/$1" "/var/spool/cron/tabs/$1" "/var/spool/cron/$1"
+  rm -f "/var/lib/systemd/linger/$1"
+  rm -f "/var/spool/cron/crontabs/$1" "/var/spool/cron/tabs/$1" "/var/spool/cron/$1"
   for i in /var/spool/cron/atjobs /var/spool/cron/atspool /var/spool/atjobs /var/spool/atspool /var/spool/at; do
     if [ -d "$i" ]; then find "$i/" -xdev -type f -user "$2" -delete; fi
   done
 }
+mounted() { # UID HOME: where file systems are that are the user's or in the way; a blank is \040 (proc(5))
+  awk -v u="$1" -v h="$2" '{
+    own = index("," $4 ",", ",user_id=" u ",") || index($2 "/", h "/") == 1 || index($2 "/", "/run/user/" u "/") == 1
+    if (own) { gsub(/\\040/, " ", $2); gsub(/\\011/, "\t", $2); gsub(/\\134/, "\\", $2); print $2 }
+  }' /proc/mounts | sort -r
+}
 leftovers() { # USER UID HOME
-  while read -r _ i _; do case $i in "$3"/*|"/run/user/$2"|"/run/user/$2"/*) umount -l "$i" ;; esac; done </proc/mounts
+  mounted "$2" "$3" | while IFS= read -r i; do umount -l "$i"; done
+  if [ -n "$(mounted "$2" "$3")" ]; then echo "$(mounted "$2" "$3" | head -n 1) stays mounted" >&2; return 1; fi
   rm -rf -- "/run/user/$2" "/var/mail/$1" "/var/spool/mail/$1" || return 1
   swept "$2" /tmp /var/tmp /dev/shm /dev/mqueue /run/lock /var/lock /var/crash || return 1
   for i in shm:m msg:q sem:s; do
-    awk -v u="$2" 'NR == 1 { for (n = 1; n <= NF; n++) if ($n == "uid" || $n == "cuid") c[n] } NR > 1 { for (n in c) if ($n == u) { print $2; break } }' "/proc/sysvipc/${i%:*}" |
+    awk -v u="$2" 'NR == 1 { for (n = 1; n <= NF; n++) if ($n == "uid" || $n == "cuid") c[n] }
+NR > 1 { for (n in c) if ($n == u) { print $2; break } }' "/proc/sysvipc/${i%:*}" |
     while read -r id; do ipcrm "-${i#*:}" "$id" || exit 1; done || return 1
   done
 }
@@ -50,7 +62,8 @@ exists() { $dscl . -read "/Users/$1" >/dev/null 2>&1; }
 ours() { $dscl . -read "/Users/$1" RealName 2>/dev/null | tr '\n' ' ' | grep -q '^RealName: *` + slotComment + ` *$'; }
 killall_of() { ` + sudoPath + ` -n -u "$1" /bin/sh -c 'kill -KILL -1'; }
 make() {
-  id=$({ $dscl . -list /Users UniqueID; $dscl . -list /Groups PrimaryGroupID; } | awk 'BEGIN { m = 600 } $2 > m && $2 < 1000000000 { m = $2 } END { print m + 1 }')
+  id=$({ $dscl . -list /Users UniqueID; $dscl . -list /Groups PrimaryGroupID; } |
+    awk 'BEGIN { m = 600 } $2 > m && $2 < 1000000000 { m = $2 } END { print m + 1 }')
   $dscl . -create "/Groups/$1" PrimaryGroupID "$id" && $dscl . -create "/Groups/$1" Password '*' || return 1
   $dscl . -create "/Users/$1" RealName "` + slotComment + `" && $dscl . -create "/Users/$1" Password '*' || return 1
   $dscl . -create "/Users/$1" IsHidden 1 && $dscl . -create "/Users/$1" UserShell /bin/zsh || return 1

@@ -105,7 +105,9 @@ func TestClaimsHaveUsersOfTheirOwn(t *testing.T) {
 			t.Errorf("a claim cannot write to its home: exit code %d", exit)
 		}
 		for _, theirs := range []string{
-			"ls " + m.homes() + "outrigger-slot-1", "cat " + m.homes() + "outrigger-slot-1/work", "ls " + macshell.Home + "/.outrigger", "sudo -n true", "cat /etc/ssh/outrigger/outrigger-slot-1.keys >/etc/ssh/outrigger/outrigger-slot-2.keys",
+			"ls " + m.homes() + "outrigger-slot-1", "cat " + m.homes() + "outrigger-slot-1/work",
+			"ls " + macshell.Home + "/.outrigger", "sudo -n true",
+			"cat /etc/ssh/outrigger/outrigger-slot-1.keys >/etc/ssh/outrigger/outrigger-slot-2.keys",
 			"echo x >>/etc/ssh/sshd_config.d/000-outrigger-slots.conf", "ssh-keygen -y -f /etc/ssh/ssh_host_ed25519_key",
 		} {
 			if out, exit := m.in(two.Endpoint, theirs); exit == 0 {
@@ -131,22 +133,42 @@ func TestClaimsHaveUsersOfTheirOwn(t *testing.T) {
 // leave does what a claim can do to be there when the next one comes.
 const leave = `trap '' HUP TERM INT
 (setsid sh -c 'while :; do sleep 1; done' >/dev/null 2>&1 &)
-(env -i setsid sh -c 'trap "" HUP TERM; while :; do for i in 1 2 3 4; do (sleep 0.2; exec sleep 30) & done; sleep 0.05; done' >/dev/null 2>&1 &)
+(env -i setsid sh -c 'trap "" HUP TERM
+while :; do for i in 1 2 3 4; do (sleep 0.2; exec sleep 30) & done; sleep 0.05; done' >/dev/null 2>&1 &)
 echo 'touch /tmp/was-here' >>~/.profile; cp ~/.profile ~/.bashrc; cp ~/.profile ~/.zshenv; cp ~/.profile ~/.bash_profile
-mkdir -p ~/.ssh ~/Library/LaunchAgents ~/.config/systemd/user && echo mine >~/.ssh/authorized_keys && echo mine >~/.ssh/rc && echo mine >~/Library/LaunchAgents/x.plist
-for d in /tmp /var/tmp /dev/shm; do mkdir -p $d/of-$(id -un)/deep && echo x >$d/of-$(id -un)/deep/file && chmod 0 $d/of-$(id -un)/deep $d/of-$(id -un); ln -s /etc/passwd $d/link-$(id -un); done
-for a in ~/.outrigger/agents/*/outrigger-agent; do cp /bin/true ~/theirs; chmod u+w "$a"; cat ~/theirs >"$a" || { rm -f "$a"; cp ~/theirs "$a"; }; done
+mkdir -p ~/.ssh ~/Library/LaunchAgents ~/.config/systemd/user
+for f in .ssh/authorized_keys .ssh/rc Library/LaunchAgents/x.plist; do echo mine >~/$f; done
+for d in /tmp /var/tmp /dev/shm; do
+  t=$d/of-$(id -un); mkdir -p $t/deep && echo x >$t/deep/file && chmod 0 $t/deep $t; ln -s /etc/passwd $d/link-$(id -un)
+done
+for a in ~/.outrigger/agents/*/outrigger-agent; do
+  cp /bin/true ~/theirs; chmod u+w "$a"; cat ~/theirs >"$a" || { rm -f "$a"; cp ~/theirs "$a"; }
+done
 mkdir ~/shut && echo x >~/shut/file && chmod 0 ~/shut
 ipcmk -M 4096 -p 666 >/dev/null; ipcmk -Q >/dev/null; ipcmk -S 2 >/dev/null
 echo left`
+
+// others removes what a user has in places of Linux, which nobody looks at on a Mac.
+func (m *mac) others(user string) {
+	m.t.Helper()
+	m.Do(`u=$(id -u ` + user + `)
+rm -rf /var/spool/cron /var/lib/systemd/linger /dev/shm/*-` + user + `
+for i in shm:m msg:q sem:s; do
+  awk -v u=$u 'NR > 1 && ($5 == u || $8 == u) { print $2 }' /proc/sysvipc/${i%:*} |
+  while read -r n; do ipcrm -${i#*:} $n; done
+done`)
+}
 
 // left lists what a user has on the host.
 func (m *mac) left(user string) string {
 	m.t.Helper()
 	return m.Do(fmt.Sprintf(`u=$(id -u %[1]s)
-find /tmp /var/tmp $(if [ %[3]s = linux ]; then echo /dev/shm; fi) /Users/Shared /private/var/folders /var/spool /var/lib/systemd %[2]s%[1]s -xdev -user "$u" ! -path '*/.outrigger*' 2>/dev/null
+find /tmp /var/tmp $(if [ %[3]s = linux ]; then echo /dev/shm; fi) /Users/Shared /private/var/folders \
+  /var/spool /var/lib/systemd %[2]s%[1]s -xdev -user "$u" ! -path '*/.outrigger*' 2>/dev/null
 ls /var/spool/cron/crontabs/%[1]s /usr/lib/cron/tabs/%[1]s /var/lib/systemd/linger/%[1]s 2>/dev/null
-if [ %[3]s = linux ]; then for k in shm msg sem; do awk -v u="$u" 'NR > 1 && (" " $0 " ") ~ (" " u " ")' /proc/sysvipc/$k; done; fi
+if [ %[3]s = linux ]; then
+  for k in shm msg sem; do awk -v u="$u" 'NR > 1 && (" " $0 " ") ~ (" " u " ")' /proc/sysvipc/$k; done
+fi
 true`, user, m.homes(), m.want.OS))
 }
 
@@ -159,13 +181,21 @@ func TestNothingOfAClaimIsLeft(t *testing.T) {
 			t.Fatalf("exit code %d: %s", exit, out)
 		}
 		// What root's programs would have written for it.
-		m.Do(`mkdir -p /var/spool/cron/crontabs /var/lib/systemd/linger /usr/lib/cron/tabs /var/spool/cron/atjobs /usr/lib/cron/jobs /private/var/folders/zz/0; u=` + user + `
+		m.Do(`mkdir -p /var/spool/cron/crontabs /var/lib/systemd/linger /usr/lib/cron/tabs /var/spool/cron/atjobs \
+  /usr/lib/cron/jobs /private/var/folders/zz/0
+u=` + user + `
 echo '* * * * * true' >/var/spool/cron/crontabs/$u; : >/var/lib/systemd/linger/$u; : >/usr/lib/cron/tabs/$u
-for i in /var/spool/cron/atjobs/a1 /usr/lib/cron/jobs/a1 /Users/Shared/x /private/var/folders/zz/0; do [ -d $i ] || : >$i; chown $u $i; done`)
-		if m.want.OS == "darwin" { // the others' paths are not looked at there
-			m.Do("rm -rf /var/spool/cron /var/lib/systemd/linger /dev/shm/*-" + user + "; for i in shm:m msg:q sem:s; do awk -v u=$(id -u " + user + ") 'NR > 1 && $5 == u || $8 == u { print $2 }' /proc/sysvipc/${i%:*} | while read -r n; do ipcrm -${i#*:} $n; done; done")
+for i in /var/spool/cron/atjobs/a1 /usr/lib/cron/jobs/a1 /Users/Shared/x /private/var/folders/zz/0; do
+  [ -d $i ] || : >$i; chown $u $i
+done`)
+		if m.want.OS == "darwin" {
+			m.others(user)
 		} else {
 			m.Do("rm -rf /usr/lib/cron /Users/Shared/x /private/var/folders/zz/0")
+			// As a file system in user space would be, whose process has ended.
+			m.Do(`for i in "with blank" deep "deep/er\one"; do
+  i="/home/` + user + `/$i"; mkdir "$i" && mount -t tmpfs none "$i" || exit 1
+done`)
 		}
 		again, report, err := m.renew("macs-1", fresh.Endpoint)
 		if err != nil || report.Err() != nil {
@@ -198,7 +228,8 @@ func TestCleaningThatWasInterruptedIsFinished(t *testing.T) {
 	m := newHost(t, macshell.Options{Linux: true, Sudo: macshell.SudoFree})
 	first := m.slot("macs-1")
 	m.in(first.Endpoint, `(setsid sleep 1000 >/dev/null 2>&1 &); echo x >/tmp/of-slot`)
-	m.Do("rm /etc/ssh/outrigger/outrigger-slot-1.keys; rm -rf /home/outrigger-slot-1/.outrigger; mkdir /etc/ssh/outrigger/lock; touch -d '-10 minutes' /etc/ssh/outrigger/lock")
+	m.Do(`rm /etc/ssh/outrigger/outrigger-slot-1.keys; rm -rf /home/outrigger-slot-1/.outrigger
+mkdir /etc/ssh/outrigger/lock; touch -d '-10 minutes' /etc/ssh/outrigger/lock`)
 	if c, err := reach.Dial(t.Context(), first.Endpoint, reach.Options{}); !fault.Is(err, fault.AuthRefused) {
 		t.Errorf("got %v, want that nobody logs in", err)
 		if err == nil {
@@ -206,8 +237,8 @@ func TestCleaningThatWasInterruptedIsFinished(t *testing.T) {
 		}
 	}
 	again := m.slot("macs-1")
-	if again.Endpoint.User != first.Endpoint.User || m.alive(again.Endpoint.User) != "" && strings.Contains(m.alive(again.Endpoint.User), "sleep 1000") {
-		t.Errorf("user %s has\n%s", again.Endpoint.User, m.alive(again.Endpoint.User))
+	if got := m.alive(again.Endpoint.User); again.Endpoint.User != first.Endpoint.User || strings.Contains(got, "sleep 1000") {
+		t.Errorf("user %s has\n%s", again.Endpoint.User, got)
 	}
 	if got := m.Do("ls -d /tmp/of-slot 2>/dev/null || echo gone"); got != "gone\n" {
 		t.Errorf("left: %s", got)
@@ -237,20 +268,22 @@ func TestMachineThatCannotBeCleanedIsNotUsed(t *testing.T) {
 func TestSlotIsGivenBack(t *testing.T) {
 	systems(t, func(t *testing.T, m *mac) {
 		// An account that happens to have the name is somebody's.
-		m.Do("useradd --home-dir " + m.homes() + "outrigger-slot-1 --create-home outrigger-slot-1 && echo theirs >" + m.homes() + "outrigger-slot-1/file")
+		m.Do(`h=` + m.homes() + `outrigger-slot-1
+useradd --home-dir $h --create-home outrigger-slot-1 && echo theirs >$h/file`)
 		ready := m.slot("macs-1")
 		if ready.Endpoint.User != "outrigger-slot-2" {
 			t.Fatalf("got user %s, want one that nobody has", ready.Endpoint.User)
 		}
 		uid := m.Do("id -u outrigger-slot-2")
 		m.in(ready.Endpoint, leave)
-		if m.want.OS == "darwin" { // see TestNothingOfAClaimIsLeft
-			m.Do("rm -rf /dev/shm/*-outrigger-slot-2; for i in shm:m msg:q sem:s; do awk -v u=" + strings.TrimSpace(uid) + " 'NR > 1 && ($5 == u || $8 == u) { print $2 }' /proc/sysvipc/${i%:*} | while read -r n; do ipcrm -${i#*:} $n; done; done")
+		if m.want.OS == "darwin" {
+			m.others("outrigger-slot-2")
 		}
 		if err := prepare.Depart(t.Context(), m.visit(), nil); err != nil {
 			t.Fatal(err)
 		}
-		if got := m.Do("ls -A " + m.homes() + "outrigger-slot-2 /etc/ssh/outrigger 2>&1; true"); strings.Contains(got, "slot-2.") || !strings.Contains(got, "No such file") {
+		got := m.Do("ls -A " + m.homes() + "outrigger-slot-2 /etc/ssh/outrigger 2>&1; true")
+		if strings.Contains(got, "slot-2.") || !strings.Contains(got, "No such file") {
 			t.Errorf("left: %s", got)
 		}
 		if got := m.alive("outrigger-slot-2"); got != "" {

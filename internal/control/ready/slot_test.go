@@ -67,7 +67,8 @@ func TestClaimsOfAHostAreKeptApart(t *testing.T) {
 	if first.Endpoint.User == second.Endpoint.User {
 		t.Fatalf("both claims run as user %s", first.Endpoint.User)
 	}
-	if out, exit := w.say(first, `echo secret >~/file && chmod 644 ~/file && echo 'touch /tmp/executed' >>~/.profile && (setsid sleep 4000 >/dev/null 2>&1 &)`); exit != 0 {
+	if out, exit := w.say(first, `echo secret >~/file && chmod 644 ~/file && echo 'touch /tmp/executed' >>~/.profile &&
+(setsid sleep 4000 >/dev/null 2>&1 &)`); exit != 0 {
 		t.Fatal(out)
 	}
 	if out, exit := w.say(second, "cat /home/"+first.Endpoint.User+"/file || pkill -x sleep"); exit == 0 {
@@ -89,7 +90,9 @@ func TestClaimsOfAHostAreKeptApart(t *testing.T) {
 	if third.Endpoint.User != first.Endpoint.User {
 		t.Errorf("the next claim runs as %s", third.Endpoint.User)
 	}
-	if out, _ := w.say(third, "cat ~/file; grep /tmp/executed ~/.profile; ps -A -o uid= -o stat= -o args= | awk -v u=$(id -u) '$1 == u && $2 !~ /^Z/' | grep '[s]leep 4000'; true"); !strings.HasPrefix(out, "cat: ") || strings.Count(out, "\n") != 1 {
+	out, _ := w.say(third, `cat ~/file; grep /tmp/executed ~/.profile
+ps -A -o uid= -o stat= -o args= | awk -v u=$(id -u) '$1 == u && $2 !~ /^Z/' | grep '[s]leep 4000'; true`)
+	if !strings.HasPrefix(out, "cat: ") || strings.Count(out, "\n") != 1 {
 		t.Errorf("the next claim finds\n%s", out)
 	}
 	if out, exit := w.say(second, "echo still here"); exit != 0 {
