@@ -70,6 +70,11 @@ type MachinePoolSpec struct {
 	// How to log in to a machine the first time. Later logins use keys that Outrigger makes.
 	// +optional
 	Login *LoginSpec `json:"login,omitempty"`
+	// What becomes of a Pod that must not run as root (runAsNonRoot, or a runAsUser other than 0) where its commands would,
+	// since login.user is root. Refuse: it is not created. Accept: its commands run as root.
+	// +kubebuilder:default=Refuse
+	// +optional
+	NonRootPods NonRootPolicy `json:"nonRootPods,omitempty"`
 	// What machines are like before a claim gets one.
 	// +optional
 	Preparation *PreparationSpec `json:"preparation,omitempty"`
@@ -243,6 +248,16 @@ type LoginSpec struct {
 	// +optional
 	SecretName string `json:"secretName,omitempty"`
 }
+
+// NonRootPolicy says what becomes of a Pod that must not run as root where the machines' user is root.
+// +kubebuilder:validation:Enum=Refuse;Accept
+type NonRootPolicy string
+
+// The policies for such Pods.
+const (
+	NonRootRefuse NonRootPolicy = "Refuse" // it is not created
+	NonRootAccept NonRootPolicy = "Accept" // its commands run as root
+)
 
 // ReusePolicy says what becomes of a machine after a claim.
 // +kubebuilder:validation:Enum=Never;Clean;Revert

@@ -42,6 +42,9 @@ const (
 	// list of Tekton's results: the value TEXT of an internal result of that key). Whoever may change the claim
 	// can annotate it with this name and TEXT. Either way the claim keeps its machine for a while: see [KeepSpec].
 	ResultsLeft = "outrigger.dev/results-left"
+	// AnnotationFieldPrefix + a number on a Pod has that number, for files of the downward API
+	// that say what a container may use: of a relayed one the kubelet would say what its relay may.
+	AnnotationFieldPrefix = "outrigger.dev/field-"
 	// Gate is the scheduling gate of a Pod that waits for a machine.
 	Gate = "outrigger.dev/machine"
 	// FinalizerMachine keeps a Machine until its provider has deleted it.

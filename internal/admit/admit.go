@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/handoff"
 )
 
@@ -33,6 +34,7 @@ type Pool struct {
 	OS, Arch   string // in Go's words
 	Labels     map[string]string
 	Namespaces labels.Selector // of those whose Pods may use it; nil: all
+	Root       bool            // commands run as root, and Pods that must not are to be refused
 }
 
 // A Config says what relays are like. Only RelayImage has no default.
@@ -58,18 +60,34 @@ func (c Config) withDefaults() Config {
 
 // Mutate returns the Pod as it is to be. Ns is its namespace, random returns a few
 // of a-z and 0-9, for the claim's name. The error is what the user is told, in one
-// line: all that is wrong with the Pod. A Pod that is not marked is returned as it is.
-func Mutate(pod *corev1.Pod, ns Namespace, pools []Pool, cfg Config, random func() string) (*corev1.Pod, error) {
+// line: all that is wrong with the Pod, as far as it fits; it is [ErrPool] if the pools or
+// the namespace are a part of it. A Pod that is not marked is returned as it is.
+//
+// Whatever the Pod is like, the work and the memory that it takes are in proportion
+// to its size. It ends when over says so with an error, as a context's Err does.
+func Mutate(
+	over func() error, pod *corev1.Pod, ns Namespace, pools []Pool, cfg Config, random func() string,
+) (*corev1.Pod, error) {
 	if !Marked(pod) {
 		return pod, nil
 	}
 	r := &rewrite{Pod: pod.DeepCopy(), ns: ns, cfg: cfg.withDefaults()}
-	r.before = r.unwrap()
-	r.choosePool(pools)
-	r.settings()
-	r.choose()
-	if r.problems == nil {
-		r.plan()
+	r.before = r.unwrap() // what an earlier call added counts for nothing
+	r.limits()
+	if err := r.denial(); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(){
+		r.index,
+		func() { r.choosePool(pools) },
+		r.settings,
+		r.choose,
+		func() { r.plan(over) },
+	} {
+		if err := over(); err != nil {
+			return nil, fault.New(fault.TimedOut, "pod %s: %w", quote(pod.Name), err)
+		}
+		step()
 	}
 	if err := r.denial(); err != nil {
 		return nil, err
@@ -85,11 +103,14 @@ type rewrite struct {
 	*corev1.Pod
 	ns       Namespace
 	cfg      Config
+	known    index
 	before   before // what an earlier call did to this Pod
 	pool     Pool
 	set      settings
 	relayed  []*relayed
 	problems problems
+	// poolProblem: what the pools and the namespace are is among them.
+	poolProblem bool
 }
 
 // A relayed container is one whose command runs on the machine.
@@ -98,7 +119,12 @@ type relayed struct {
 	tekton bool
 	again  bool // an earlier call has dressed it already
 	mounts []mount
+	modes  map[identity]mode    // of the mounts
+	holes  []string             // paths of mounts that the machine does not get
+	same   map[identity]bool    // mounts that are not synced, as another has their files
+	also   map[identity][]place // of a mount: where others have a part of its files
 	plan   handoff.Plan
+	told   string // the plan, as it is handed over
 }
 
 // names gives the Pod its claim.

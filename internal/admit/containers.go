@@ -2,13 +2,11 @@ package admit
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
-	"outrigger.dev/outrigger/internal/config/strict"
 )
 
 // What Tekton calls the containers of a TaskRun's Pod (pkg/pod/entrypoint.go of Tekton v1.12.0).
@@ -16,11 +14,6 @@ const (
 	stepPrefix    = "step-"
 	sidecarPrefix = "sidecar-"
 )
-
-// isTekton tells whether the Pod is a TaskRun's.
-func (r *rewrite) isTekton() bool {
-	return slices.ContainsFunc(r.Spec.Containers, isStep)
-}
 
 // choose finds the containers that run on the machine, as they were before.
 func (r *rewrite) choose() {
@@ -40,8 +33,14 @@ func (r *rewrite) choose() {
 	}
 	with, without := map[string]bool{}, map[string]bool{}
 	all, some := false, false
-	for _, item := range strings.FieldsFunc(value, func(c rune) bool { return strings.ContainsRune(", \t\n", c) }) {
+	asked := map[string]bool{}
+	n := len(r.problems.texts)
+	for item := range strings.FieldsFuncSeq(value, func(c rune) bool { return strings.ContainsRune(", \t\n", c) }) {
 		name, not := strings.CutPrefix(item, "!")
+		if asked[item] || r.problems.full() {
+			continue
+		}
+		asked[item] = true
 		if name == "*" && !not {
 			all, some = true, true
 			continue
@@ -56,7 +55,7 @@ func (r *rewrite) choose() {
 			with[found], some = true, true
 		}
 	}
-	n := len(r.problems)
+	n = len(r.problems.texts) - n
 	r.relay(func(c corev1.Container) bool {
 		chosen := with[c.Name] || (all || !some) && byDefault(c)
 		return chosen && !without[c.Name]
@@ -91,7 +90,7 @@ func (r *rewrite) find(name string) (found, problem string) {
 			return "", fmt.Sprintf("%s is an init container, and those stay on Linux", quote(name))
 		}
 	}
-	if near, ok := strict.Nearest(name, known); ok {
+	if near, ok := nearest(name, known); ok {
 		return "", fmt.Sprintf("the Pod has no container %s, did you mean %s?", quote(name), near)
 	}
 	return "", fmt.Sprintf("the Pod has no container %s, want * or %s", quote(name), oneOf(known))

@@ -2,6 +2,7 @@ package admit_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"os"
@@ -37,7 +38,7 @@ func pools() []admit.Pool {
 
 func mutate(pod *corev1.Pod) (*corev1.Pod, error) {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team", Labels: map[string]string{"team": "web"}}}
-	return admit.Mutate(pod, admit.Namespace{Namespace: ns}, pools(), admit.Config{RelayImage: "relay:test"}, func() string { return "abcde" })
+	return admit.Mutate(context.Background().Err, pod, admit.Namespace{Namespace: ns}, pools(), admit.Config{RelayImage: "relay:test"}, func() string { return "abcde" })
 }
 
 // parse reads a Pod, of which all must be known.

@@ -27,6 +27,10 @@ var settable = []string{
 // written are the annotations that Outrigger writes on Pods.
 var written = []string{v1alpha1.AnnotationRequest, v1alpha1.AnnotationMachine, v1alpha1.AnnotationImages}
 
+func isWritten(key string) bool {
+	return slices.Contains(written, key) || strings.HasPrefix(key, v1alpha1.AnnotationFieldPrefix)
+}
+
 // Marked tells whether a Pod is Mutate's business: it names a pool, or selects
 // nodes that no cluster has, or says that it was rewritten, or has an annotation
 // that would be ours if it existed. It is what [MatchExpression] says.
@@ -64,4 +68,9 @@ func MatchExpression() string {
 			" || (has(object.metadata.labels) && '%s' in object.metadata.labels)"+
 			" || (has(object.spec.nodeSelector) && '%s' in object.spec.nodeSelector && object.spec.nodeSelector['%s'] == '%s')",
 		ours, v1alpha1.AnnotationSyncPrefix, strings.Join(known, ", "), v1alpha1.LabelClaim, corev1.LabelOSStable, corev1.LabelOSStable, darwin)
+}
+
+// UnansweredExpression tells in CEL that a Pod was not rewritten yet, as far as can be seen.
+func UnansweredExpression() string {
+	return fmt.Sprintf("!has(object.metadata.labels) || !('%s' in object.metadata.labels)", v1alpha1.LabelClaim)
 }

@@ -63,7 +63,7 @@ func TestTheNetworkOfAPlan(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ns := Namespace{Namespace: &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "ns"}}}
-			pod, err := Mutate(networked(tt.annotations), ns, []Pool{{Name: "mac", OS: "darwin", Arch: "arm64"}}, Config{RelayImage: "relay"}, func() string { return "x" })
+			pod, err := Mutate(t.Context().Err, networked(tt.annotations), ns, []Pool{{Name: "mac", OS: "darwin", Arch: "arm64"}}, Config{RelayImage: "relay"}, func() string { return "x" })
 			if tt.denied != "" || err != nil {
 				if err == nil || !strings.Contains(err.Error(), tt.denied) || tt.denied == "" {
 					t.Fatalf("got %v, want %q", err, tt.denied)

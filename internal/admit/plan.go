@@ -2,6 +2,7 @@ package admit
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,36 +15,59 @@ import (
 const margin = 5 * time.Second
 
 // plan makes what each relay is told.
-func (r *rewrite) plan() {
+func (r *rewrite) plan(over func() error) {
+	if r.problems.any() {
+		return
+	}
 	if r.before.wrapped == nil && slices.ContainsFunc(r.Spec.Volumes, func(v corev1.Volume) bool { return isOurVolume(v.Name) }) {
 		r.problems.add("volumes %s and %s are Outrigger's own: call yours something else", handoff.VolumeClaim, handoff.VolumeState)
 	}
 	if r.Spec.NodeName != "" {
 		r.problems.add("spec.nodeName is set, and a Pod that waits for a machine is scheduled afterwards: leave it empty")
 	}
+	r.users()
+	serving := r.serving()
 	for _, f := range r.set.services {
-		if c := r.serving(f.Port); c != "" {
+		if c := serving[f.Port]; c != "" {
 			r.problems.add("%s: port %d of the machine is what container %s serves there: want LOCALPORT=%s with another LOCALPORT", v1alpha1.AnnotationServices, f.Port, c, f.To)
 		}
 	}
-	forwards := r.forwards()
+	forwards := r.forwards(serving)
 	for _, c := range r.relayed {
 		c.plan = handoff.Plan{
 			Version: handoff.Version, Container: c.Name,
-			Env: declared(c.Env), EnvFrom: len(c.EnvFrom) > 0,
+			Env:     declared(c.Env),
 			WorkDir: c.WorkingDir, TTY: c.TTY, Stdin: c.Stdin,
 			Ports: ports(c.Container), Network: r.set.network, Forwards: forwards,
 			TerminationLog: c.terminationLog(), Tekton: c.tekton, Grace: r.grace(),
 		}
 	}
-	r.views()
+	r.views(over)
+	r.tell()
+}
+
+// tell writes the plans out, as far as they fit.
+func (r *rewrite) tell() {
+	room := maxPlans
+	for _, c := range r.relayed {
+		// Every "$" is doubled, since the kubelet would replace $(NAME) and halve "$$".
+		c.told = strings.ReplaceAll(encode(c.plan), "$", "$$")
+		room -= len(c.told)
+		if len(c.told) > maxPlan || room < 0 {
+			r.problems.add("container %s: what its relay is to be told (variables, ports, mounts, excludes) has %d bytes,"+
+				" want at most %d, and %d for all containers: declare less", c.Name, len(c.told), maxPlan, maxPlans)
+			return
+		}
+	}
 }
 
 // declared are the names of the container's variables, in their order.
 func declared(env []corev1.EnvVar) []string {
 	var names []string
+	seen := map[string]bool{}
 	for _, e := range env {
-		if !slices.Contains(names, e.Name) {
+		if !seen[e.Name] {
+			seen[e.Name] = true
 			names = append(names, e.Name)
 		}
 	}
@@ -71,8 +95,10 @@ func (r *rewrite) grace() time.Duration {
 // ports are those that the command serves: declared, or asked by a probe or a hook.
 func ports(c *corev1.Container) []handoff.Port {
 	var out []handoff.Port
+	seen := map[int32]bool{}
 	add := func(port int32, name string) {
-		if port > 0 && !slices.ContainsFunc(out, func(p handoff.Port) bool { return p.Port == int(port) }) {
+		if port > 0 && !seen[port] {
+			seen[port] = true
 			out = append(out, handoff.Port{Port: int(port), Name: name})
 		}
 	}
@@ -102,21 +128,24 @@ func ports(c *corev1.Container) []handoff.Port {
 	return out
 }
 
-// serving names the relayed container that serves a port of the machine, "" if none does.
-func (r *rewrite) serving(port int) string {
+// serving names for each port of the machine the relayed container that serves it.
+func (r *rewrite) serving() map[int]string {
+	all := map[int]string{}
 	for _, c := range r.relayed {
-		if slices.ContainsFunc(ports(c.Container), func(p handoff.Port) bool { return p.Port == port }) {
-			return c.Name
+		for _, p := range ports(c.Container) {
+			if _, taken := all[p.Port]; !taken {
+				all[p.Port] = c.Name
+			}
 		}
 	}
-	return ""
+	return all
 }
 
 func isTCP(p corev1.ContainerPort) bool { return p.Protocol == corev1.ProtocolTCP || p.Protocol == "" }
 
 // forwards lead from the machine's loopback to the Services that are named and, in
 // the cluster's network, to what containers of the Pod serve that stay on Linux.
-func (r *rewrite) forwards() []handoff.Forward {
+func (r *rewrite) forwards(serving map[int]string) []handoff.Forward {
 	out := slices.Clone(r.set.services)
 	if r.set.network != networkCluster {
 		return out
@@ -127,28 +156,17 @@ func (r *rewrite) forwards() []handoff.Forward {
 			stay = append(stay, c)
 		}
 	}
+	taken := map[int]bool{}
+	for _, f := range out {
+		taken[f.Port] = true
+	}
 	for _, c := range stay {
 		for _, p := range c.Ports {
 			// As in any Pod, of two containers that listen on one port only one can have it.
-			taken := r.serving(int(p.ContainerPort)) != "" || slices.ContainsFunc(out, func(f handoff.Forward) bool { return f.Port == int(p.ContainerPort) })
-			if isTCP(p) && !taken {
+			port := int(p.ContainerPort)
+			if isTCP(p) && !taken[port] && serving[port] == "" {
+				taken[port] = true
 				out = append(out, handoff.Forward{Port: int(p.ContainerPort), To: loopback(p.ContainerPort)})
-			}
-		}
-	}
-	return out
-}
-
-// Warnings are what the user should know of a Pod that Mutate rewrote and let pass.
-func Warnings(pod *corev1.Pod) []string {
-	var out problems
-	for _, c := range pod.Spec.Containers {
-		if !slices.ContainsFunc(c.Env, isPlan) {
-			continue
-		}
-		for _, p := range c.Ports {
-			if !isTCP(p) {
-				out.add("container %s: port %d/%s is not forwarded to the machine: only TCP is (%s)", c.Name, p.ContainerPort, p.Protocol, v1alpha1.AnnotationPool)
 			}
 		}
 	}

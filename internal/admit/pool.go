@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
-	"outrigger.dev/outrigger/internal/config/strict"
 )
 
 // A wish is what the node selector says of the machine.
@@ -62,6 +61,8 @@ func (w wish) String() string {
 
 // choosePool finds the pool that is named, or the first that has what is wished for.
 func (r *rewrite) choosePool(pools []Pool) {
+	n := len(r.problems.texts)
+	defer func() { r.poolProblem = len(r.problems.texts) > n }()
 	pools = slices.SortedFunc(slices.Values(pools), func(a, b Pool) int { return strings.Compare(a.Name, b.Name) })
 	here := slices.DeleteFunc(slices.Clone(pools), func(p Pool) bool { return !p.allows(r.ns.Namespace) })
 	w := r.wish()
@@ -95,7 +96,7 @@ func (r *rewrite) namedPool(name string, pools, here []Pool) {
 	for i, p := range here {
 		names[i] = p.Name
 	}
-	switch near, ok := strict.Nearest(name, names); {
+	switch near, ok := nearest(name, names); {
 	case slices.ContainsFunc(pools, called):
 		r.problems.add("%s: pool %s may not be used in namespace %s, which may use %s", v1alpha1.AnnotationPool, quote(name), r.ns.Name, described(here))
 	case ok:

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
-	"outrigger.dev/outrigger/internal/config/strict"
 	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/internal/worksync/ignore"
 )
@@ -45,13 +44,18 @@ type settings struct {
 // settings reads the annotations, all but those of pool and containers.
 func (r *rewrite) settings() {
 	r.set = settings{sync: map[string]string{}, exclude: map[string][]string{}}
-	for _, key := range slices.Sorted(maps.Keys(r.Annotations)) {
-		value := r.Annotations[key]
-		mine := strings.HasPrefix(key, ours)
-		if !mine {
-			continue
+	var mine []string
+	for key := range r.Annotations {
+		if strings.HasPrefix(key, ours) {
+			mine = append(mine, key)
 		}
-		if err := r.setting(key, value); err != "" {
+	}
+	slices.Sort(mine)
+	for _, key := range mine {
+		if r.problems.full() {
+			return
+		}
+		if err := r.setting(key, r.Annotations[key]); err != "" {
 			r.problems.add("%s: %s", key, err)
 		}
 	}
@@ -91,7 +95,7 @@ func (r *rewrite) setting(key, value string) string {
 	case v1alpha1.AnnotationServices:
 		return r.servicesSetting(value)
 	default:
-		if slices.Contains(written, key) {
+		if isWritten(key) {
 			return ""
 		}
 		return "there is no such annotation" + suggestAnnotation(key)
@@ -106,16 +110,16 @@ func suggestAnnotation(key string) string {
 	for i, k := range known {
 		words[i] = strings.TrimPrefix(k, ours)
 	}
-	if near, ok := strict.Nearest(strings.TrimPrefix(key, ours), words); ok {
+	if near, ok := nearest(strings.TrimPrefix(key, ours), words); ok {
 		return fmt.Sprintf(", did you mean %s%s?", ours, near)
 	}
 	return ", want " + oneOf(known)
 }
 
 func (r *rewrite) syncSetting(name, value string) string {
-	volume, known := r.volume(name)
+	volume := r.volume(name)
 	if volume == "" {
-		return fmt.Sprintf("the Pod has no volume %s%s", quote(name), suggest(name, known))
+		return fmt.Sprintf("the Pod has no volume %s%s", quote(name), suggest(name, r.known.names))
 	}
 	switch value {
 	case syncBoth, syncUp, syncNone:
@@ -127,13 +131,20 @@ func (r *rewrite) syncSetting(name, value string) string {
 
 // excludeSetting reads patterns, one per line, those for one volume behind its name and a colon.
 func (r *rewrite) excludeSetting(value string) string {
-	var wrong []string
-	for _, line := range ignore.Lines(value) {
+	lines := slices.DeleteFunc(ignore.Lines(value), func(line string) bool { return strings.TrimSpace(line) == "" })
+	if len(lines) > maxExcludes {
+		return fmt.Sprintf("has %d patterns, want at most %d", len(lines), maxExcludes)
+	}
+	var bad wrong
+	for _, line := range lines {
 		volume := ""
 		if name, pattern, ok := strings.Cut(line, ":"); ok && len(validation.IsDNS1123Label(name)) == 0 {
-			var known []string
-			if volume, known = r.volume(name); volume == "" {
-				wrong = append(wrong, fmt.Sprintf("%s: the Pod has no volume %s%s; a colon that belongs to the pattern is written \\:", quote(line), quote(name), suggest(name, known)))
+			if volume = r.volume(name); volume == "" {
+				if bad.full() {
+					break
+				}
+				bad.add("%s: the Pod has no volume %s%s; a colon that belongs to the pattern is written \\:",
+					quote(line), quote(name), suggest(name, r.known.names))
 				continue
 			}
 			line = pattern
@@ -142,37 +153,42 @@ func (r *rewrite) excludeSetting(value string) string {
 	}
 	all := slices.Concat(slices.Collect(maps.Values(r.set.exclude))...)
 	if _, err := ignore.Parse(all); err != nil {
-		wrong = append(wrong, err.Error())
+		bad.add("%s", err)
 	}
-	return strings.Join(wrong, ", ")
+	return bad.String()
 }
 
 // service is "PORT=HOST:PORT" or "HOST:PORT".
 var service = regexp.MustCompile(`^(?:([0-9]+)=)?(.+):([0-9]+)$`)
 
 func (r *rewrite) servicesSetting(value string) string {
-	var wrong []string
+	var bad wrong
 	taken := map[int]bool{}
-	for _, item := range strings.FieldsFunc(value, func(c rune) bool { return c == ',' || c == '\n' }) {
+	for item := range strings.FieldsFuncSeq(value, func(c rune) bool { return c == ',' || c == '\n' }) {
 		item = strings.TrimSpace(item)
 		if item == "" {
 			continue
 		}
+		if len(r.set.services) == maxServices || bad.full() {
+			bad.add("at most %d services are wanted", maxServices)
+			break
+		}
 		f, ok := parseService(item)
 		switch {
 		case !ok:
-			wrong = append(wrong, fmt.Sprintf("%s is no service, want HOST:PORT or LOCALPORT=HOST:PORT such as postgres.db:5432 or 8080=web:80", quote(item)))
+			bad.add("%s is no service, want HOST:PORT or LOCALPORT=HOST:PORT such as postgres.db:5432 or 8080=web:80", quote(item))
 		case taken[f.Port]:
-			wrong = append(wrong, fmt.Sprintf("%s: port %d of the machine is taken by another one, want LOCALPORT=HOST:PORT with another LOCALPORT", quote(item), f.Port))
+			bad.add("%s: port %d of the machine is taken by another one, want LOCALPORT=HOST:PORT with another LOCALPORT",
+				quote(item), f.Port)
 		default:
 			taken[f.Port] = true
 			r.set.services = append(r.set.services, f)
 		}
 	}
-	if wrong == nil && r.set.services == nil {
+	if bad == nil && r.set.services == nil {
 		return "names no service, want HOST:PORT or LOCALPORT=HOST:PORT, separated by commas"
 	}
-	return strings.Join(wrong, ", ")
+	return bad.String()
 }
 
 func parseService(item string) (handoff.Forward, bool) {

@@ -2,6 +2,7 @@ package admit
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -15,11 +16,6 @@ type group struct {
 	modes  []mode // by relayed container
 }
 
-// alike tells whether a mount with these modes belongs to the group.
-func (g group) alike(m mount, modes []mode) bool {
-	return slices.Equal(g.modes, modes) && g.mounts[0].live == m.live
-}
-
 // weight orders groups: what most containers see, and write, is first.
 func (g group) weight() (w int) {
 	for _, m := range g.modes {
@@ -29,27 +25,47 @@ func (g group) weight() (w int) {
 }
 
 // views gives each relayed container its views.
-func (r *rewrite) views() {
+func (r *rewrite) views(over func() error) {
 	var nested []string // all mount paths: what is below one is in no other's tree
-	holes := make([][]string, len(r.relayed))
-	for i, c := range r.relayed {
-		c.mounts, holes[i] = r.mountsOf(c.Container)
+	for _, c := range r.relayed {
+		c.mounts, c.holes = r.mountsOf(c.Container)
+		c.modes = make(map[identity]mode, len(c.mounts))
 		for _, m := range c.mounts {
+			c.modes[m.identity()] = m.mode
 			nested = append(nested, m.path)
 		}
 	}
 	r.conflicts()
+	for _, c := range r.relayed {
+		r.aliases(c)
+	}
+	for _, c := range r.relayed { // now that no container looks at what another one has
+		c.mounts = slices.DeleteFunc(c.mounts, func(m mount) bool { return c.same[m.identity()] })
+		for id := range c.same {
+			delete(c.modes, id)
+		}
+	}
+	nested = sorted(nested)
+	room := maxPlans
 	for number, g := range r.groups() {
 		id := fmt.Sprintf("v%d", number)
 		for i, c := range r.relayed {
 			if g.modes[i] == absent {
 				continue
 			}
+			if over() != nil || r.problems.full() {
+				return
+			}
 			v := handoff.View{ID: id, Up: g.modes[i] == up, Live: g.mounts[0].live}
 			for _, m := range g.mounts {
 				v.Mounts = append(v.Mounts, handoff.Mount{Path: m.path, Volume: m.volume, SubPath: m.sub != ""})
 			}
-			v.Exclude = r.excludes(g, append(slices.Clone(nested), holes[i]...))
+			v.Exclude = r.excludes(c, g, nested, &room)
+			if room < 0 {
+				r.problems.add("container %s: its mounts and what is excluded of them make more patterns than fit into %d KiB:"+
+					" exclude less, or mount less", c.Name, maxPlans>>10)
+				return
+			}
 			c.plan.Views = append(c.plan.Views, v)
 		}
 	}
@@ -57,7 +73,8 @@ func (r *rewrite) views() {
 
 func (r *rewrite) groups() []group {
 	var all []group
-	seen := map[[3]string]bool{}
+	at := map[string]int{} // in all, by modes and liveness
+	seen := map[identity]bool{}
 	for _, c := range r.relayed {
 		for _, m := range c.mounts {
 			if seen[m.identity()] {
@@ -65,14 +82,21 @@ func (r *rewrite) groups() []group {
 			}
 			seen[m.identity()] = true
 			modes := make([]mode, len(r.relayed))
+			key := make([]byte, len(r.relayed)+1)
 			for i, other := range r.relayed {
-				modes[i] = other.modeAt(m)
+				modes[i] = other.modes[m.identity()]
+				key[i] = byte(modes[i])
 			}
-			if i := slices.IndexFunc(all, func(g group) bool { return g.alike(m, modes) }); i >= 0 {
-				all[i].mounts = append(all[i].mounts, m)
-			} else {
-				all = append(all, group{[]mount{m}, modes})
+			if m.live {
+				key[len(modes)] = 1
 			}
+			i, known := at[string(key)]
+			if !known {
+				i = len(all)
+				at[string(key)] = i
+				all = append(all, group{modes: modes})
+			}
+			all[i].mounts = append(all[i].mounts, m)
 		}
 	}
 	for _, g := range all {
@@ -82,44 +106,81 @@ func (r *rewrite) groups() []group {
 	return all
 }
 
-func (c *relayed) modeAt(m mount) mode {
-	for _, own := range c.mounts {
-		if own.identity() == m.identity() {
-			return own.mode
-		}
-	}
-	return absent
-}
-
 // excludes are the patterns of a view: holes where something else is mounted, and
-// what the user does not want to be synced.
-func (r *rewrite) excludes(g group, mounted []string) []string {
+// what the user does not want to be synced. It stops when there is no room.
+func (r *rewrite) excludes(c *relayed, g group, nested []string, room *int) []string {
 	var out []string
-	add := func(dir, pattern string) {
-		if p := under(dir, pattern); p != "" {
-			out = append(out, p)
+	add := func(pattern string) bool {
+		if pattern != "" {
+			out = append(out, pattern)
+			*room -= len(pattern) + len(`"",`)
 		}
+		return *room >= 0
 	}
+	own := map[string]bool{}
 	for _, m := range g.mounts {
+		own[m.path] = true
 		if !within("/tekton", m.path) { // what all volumes are to leave out is not meant for Tekton's own
 			for _, p := range r.set.exclude[""] {
-				add(m.path, p)
+				if !add(under(m.path, p)) {
+					return out
+				}
 			}
 		}
 		// The last pattern that matches decides, so what is said of one volume comes behind what is said of all.
-		for _, p := range r.set.exclude[m.volume] {
-			add(m.path, p)
+		for _, place := range append([]place{{m.volume, m.path}}, c.also[m.identity()]...) {
+			for _, p := range r.set.exclude[place.volume] {
+				if !add(under(place.path, p)) {
+					return out
+				}
+			}
 		}
 	}
-	own := func(p string) bool {
-		return slices.ContainsFunc(g.mounts, func(m mount) bool { return m.path == p })
+	var holes []string
+	for _, m := range g.mounts {
+		if hasParent(own, m.path) {
+			continue // what is below is below its parent
+		}
+		for _, list := range [][]string{nested, sorted(c.holes)} {
+			for _, p := range below(list, m.path) {
+				if !own[p] {
+					holes = append(holes, p)
+				}
+			}
+		}
 	}
-	for _, p := range slices.Compact(slices.Sorted(slices.Values(mounted))) {
-		if !own(p) && slices.ContainsFunc(g.mounts, func(m mount) bool { return within(m.path, p) }) {
-			out = append(out, literal(p))
+	for _, p := range sorted(holes) {
+		if !add(literal(p)) {
+			return out
 		}
 	}
 	return out
+}
+
+func sorted(list []string) []string { return slices.Compact(slices.Sorted(slices.Values(list))) }
+
+// below are the paths of a sorted list that are inside of dir.
+func below(list []string, dir string) []string {
+	prefix := strings.TrimSuffix(dir, "/") + "/"
+	from, _ := slices.BinarySearch(list, prefix)
+	if from < len(list) && list[from] == prefix { // the root itself
+		from++
+	}
+	to := from
+	for to < len(list) && strings.HasPrefix(list[to], prefix) {
+		to++
+	}
+	return list[from:to]
+}
+
+// hasParent tells whether p is inside of one of the paths.
+func hasParent(paths map[string]bool, p string) bool {
+	for p != "/" {
+		if p = path.Dir(p); paths[p] {
+			return true
+		}
+	}
+	return false
 }
 
 // under makes a pattern that speaks of a volume's root one that speaks of the container's.
@@ -142,10 +203,10 @@ func under(dir, pattern string) string {
 	return dir + "/" + pattern
 }
 
+var escapes = strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, " ", `\ `)
+
 // literal writes a path as a pattern that matches it alone.
-func literal(p string) string {
-	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, " ", `\ `).Replace(p)
-}
+func literal(p string) string { return escapes.Replace(p) }
 
 // conflicts finds mounts that cannot be at the same place on the machine. Steps
 // run one after the other, and each finds its own there; the containers of
@@ -154,29 +215,45 @@ func (r *rewrite) conflicts() {
 	if r.isTekton() {
 		return
 	}
-	for i, a := range r.relayed {
-		for _, b := range r.relayed[i+1:] {
-			a.conflict(b, &r.problems)
-			b.conflict(a, &r.problems)
+	type owned struct {
+		mount
+		by *relayed
+	}
+	at := map[string][]owned{} // by path, the first container of each identity
+	first := map[identity]bool{}
+	for _, c := range r.relayed {
+		for _, m := range c.mounts {
+			if !first[m.identity()] {
+				first[m.identity()] = true
+				at[m.path] = append(at[m.path], owned{m, c})
+			}
+		}
+	}
+	for _, c := range r.relayed {
+		for _, o := range c.mounts {
+			for dir := o.path; ; dir = path.Dir(dir) {
+				for _, m := range at[dir] {
+					if r.problems.full() {
+						return
+					}
+					if m.by != c && c.modes[m.identity()] == absent && (dir != o.path || m.by.Name < c.Name) {
+						r.problems.add("%s", m.by.conflict(m.mount, c, o))
+					}
+				}
+				if dir == "/" {
+					break
+				}
+			}
 		}
 	}
 }
 
-func (c *relayed) conflict(other *relayed, p *problems) {
-	for _, m := range c.mounts {
-		for _, o := range other.mounts {
-			if !within(m.path, o.path) || other.modeAt(m) != absent {
-				continue
-			}
-			if m.path == o.path && c.Name > other.Name {
-				continue // said the other way round
-			}
-			what := fmt.Sprintf("volume %s at %s", o.volume, o.path)
-			if m.volume == o.volume {
-				what = fmt.Sprintf("another part of it at %s", o.path)
-			}
-			p.add("containers %s and %s share one machine, where %s mounts volume %s at %s and %s %s: mount them at different paths, or leave one out with %s%s: none",
-				c.Name, other.Name, c.Name, m.volume, m.path, other.Name, what, v1alpha1.AnnotationSyncPrefix, o.volume)
-		}
+func (c *relayed) conflict(m mount, other *relayed, o mount) string {
+	what := fmt.Sprintf("volume %s at %s", o.volume, o.path)
+	if m.source == o.source {
+		what = fmt.Sprintf("another part of it at %s", o.path)
 	}
+	return fmt.Sprintf("containers %s and %s share one machine, where %s mounts volume %s at %s and %s %s:"+
+		" mount them at different paths, or leave one out with %s%s: none",
+		c.Name, other.Name, c.Name, m.volume, m.path, other.Name, what, v1alpha1.AnnotationSyncPrefix, o.volume)
 }

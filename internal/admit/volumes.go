@@ -37,34 +37,51 @@ const (
 // A mount is one that the machine gets to see.
 type mount struct {
 	path, volume string
-	sub          string // which part of the volume; "": all
+	source       string // what the volume is: see sourceOf
+	sub          string // which part of the volume, clean; "": all
+	expr         bool   // sub refers to variables
 	mode         mode
 	live         bool // the kubelet changes the files during the run
 }
 
-// identity is what makes two containers' mounts the same files at the same place.
-func (m mount) identity() [3]string { return [3]string{m.path, m.volume, m.sub} }
+// An identity is what makes two containers' mounts the same files at the same place.
+type identity struct {
+	path, source, sub string
+	expr              bool
+}
+
+func (m mount) identity() identity { return identity{m.path, m.source, m.sub, m.expr} }
+
+func (m mount) subPath() subPath { return subPath{m.sub, m.expr} }
 
 // mountsOf decides what of a container's mounts the machine gets, and returns the
 // paths of those that it does not.
 func (r *rewrite) mountsOf(c *corev1.Container) (mounts []mount, holes []string) {
+	seen := map[string]bool{}
 	for _, vm := range c.VolumeMounts {
 		at := path.Join("/", vm.MountPath)
+		if seen[at] {
+			r.problems.add("container %s: two volumes are mounted at %s: mount one of them elsewhere", c.Name, at)
+			continue
+		}
+		seen[at] = true
 		if within(handoff.Dir, at) || within(at, handoff.Dir) && at != "/" {
 			r.problems.add("container %s: mount path %s is Outrigger's own: mount volume %s elsewhere", c.Name, handoff.Dir, vm.Name)
 			continue
 		}
-		sub := vm.SubPath + vm.SubPathExpr
+		m := mount{path: at, volume: vm.Name, source: sourceOf(vm.Name, r.source(vm.Name)), expr: strings.Contains(vm.SubPathExpr, "$(")}
+		m.sub = strings.Trim(path.Clean("/"+vm.SubPath+vm.SubPathExpr), "/")
 		if isStep(*c) && runDir.MatchString(at) {
-			mounts = append(mounts, mount{path.Join(at, "status"), vm.Name, sub, both, false})
+			m.path, m.mode = path.Join(at, "status"), both
+			mounts = append(mounts, m)
 			continue
 		}
-		m := mount{at, vm.Name, sub, r.modeOf(c, vm), false}
+		m.mode = r.modeOf(c, vm)
 		if m.mode == absent || slices.ContainsFunc(never, func(n string) bool { return within(n, at) }) {
 			holes = append(holes, at)
 			continue
 		}
-		m.live = isLive(r.source(vm.Name)) && sub == ""
+		m.live = isLive(r.source(vm.Name)) && m.sub == ""
 		mounts = append(mounts, m)
 	}
 	return mounts, holes
@@ -94,15 +111,6 @@ func (r *rewrite) modeOf(c *corev1.Container, vm corev1.VolumeMount) mode {
 	return both
 }
 
-func (r *rewrite) source(volume string) corev1.VolumeSource {
-	for _, v := range r.Spec.Volumes {
-		if v.Name == volume {
-			return v.VolumeSource
-		}
-	}
-	return corev1.VolumeSource{} // the API server will refuse the Pod
-}
-
 func isLive(s corev1.VolumeSource) bool {
 	return s.Secret != nil || s.ConfigMap != nil || s.Projected != nil || s.DownwardAPI != nil
 }
@@ -115,36 +123,6 @@ func isReadOnly(s corev1.VolumeSource) bool {
 		s.ISCSI != nil && s.ISCSI.ReadOnly ||
 		s.AWSElasticBlockStore != nil && s.AWSElasticBlockStore.ReadOnly ||
 		s.GCEPersistentDisk != nil && s.GCEPersistentDisk.ReadOnly
-}
-
-// volume returns the Pod's volume of that name, "" if there is none, and the
-// names that there are. Tekton makes up the names of workspaces' volumes: in a
-// TaskRun's Pod a volume is also called what its mount path below /workspace is.
-func (r *rewrite) volume(name string) (volume string, known []string) {
-	for _, v := range r.Spec.Volumes {
-		if v.Name == name {
-			return v.Name, nil
-		}
-		if !isOurVolume(v.Name) && !strings.HasPrefix(v.Name, "tekton-") {
-			known = append(known, v.Name)
-		}
-	}
-	if !r.isTekton() {
-		return "", known
-	}
-	for _, c := range r.Spec.Containers {
-		for _, vm := range c.VolumeMounts {
-			workspace, ok := strings.CutPrefix(path.Join("/", vm.MountPath), "/workspace/")
-			if !ok {
-				continue
-			}
-			if workspace == name {
-				return vm.Name, nil
-			}
-			known = append(slices.DeleteFunc(known, func(k string) bool { return k == vm.Name }), workspace)
-		}
-	}
-	return "", known
 }
 
 // within tells whether p is dir or below it.

@@ -89,6 +89,7 @@ func (r *rewrite) unwrap() before {
 		}
 		b.wrapped[c.Name] = true
 		c.Env = slices.DeleteFunc(c.Env, isPlan)
+		c.EnvFrom = slices.DeleteFunc(c.EnvFrom, isNamed)
 		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return isOurVolume(m.Name) })
 		eachExec(c, func(e *corev1.ExecAction) {
 			if len(e.Command) > 1 && e.Command[0] == handoff.BinShell {
@@ -119,6 +120,18 @@ func (r *rewrite) unwrap() before {
 }
 
 func isPlan(e corev1.EnvVar) bool { return e.Name == handoff.PlanVariable }
+
+func isNamed(s corev1.EnvFromSource) bool { return strings.HasPrefix(s.Prefix, handoff.FromPrefix) }
+
+// named are the sources once more, under names that tell where the variables come from.
+func named(sources []corev1.EnvFromSource) []corev1.EnvFromSource {
+	out := make([]corev1.EnvFromSource, len(sources))
+	for i, s := range sources {
+		s.DeepCopyInto(&out[i])
+		out[i].Prefix = handoff.FromPrefix + s.Prefix
+	}
+	return out
+}
 
 func isOurVolume(name string) bool {
 	return name == handoff.VolumeClaim || name == handoff.VolumeState
@@ -152,8 +165,8 @@ func (r *rewrite) wrap() {
 			r.before.images[c.Name] = c.Image
 		}
 		c.wrapCommand()
-		// Every "$" is doubled, since the kubelet would replace $(NAME) and halve "$$".
-		c.Env = append(c.Env, corev1.EnvVar{Name: handoff.PlanVariable, Value: strings.ReplaceAll(encode(c.plan), "$", "$$")})
+		c.EnvFrom = append(c.EnvFrom, named(c.EnvFrom)...)
+		c.Env = append(c.Env, corev1.EnvVar{Name: handoff.PlanVariable, Value: c.told})
 		eachExec(c.Container, func(e *corev1.ExecAction) {
 			if len(e.Command) > 0 {
 				e.Command = append([]string{handoff.BinShell}, e.Command...)

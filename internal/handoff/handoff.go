@@ -27,9 +27,13 @@ const (
 	ClaimFile    = "/outrigger/claim/claim.json"
 	StateDir     = "/outrigger/state" // an emptyDir that the Pod's relays share
 	PlanVariable = "OUTRIGGER_PLAN"   // holds the container's Plan
+	FromPrefix   = "OUTRIGGER_FROM_"  // before the names of variables of envFrom
 	SecretKey    = "claim.json"       // of the Claim, in the Secret
-	VolumeClaim  = "outrigger-claim"
-	VolumeState  = "outrigger-state"
+	// ResultsLeft begins a line of a termination message, or is a result of Tekton's in it: results of the container are
+	// on the machine and nowhere else. It is v1alpha1.ResultsLeft, which relays cannot import.
+	ResultsLeft = "outrigger.dev/results-left"
+	VolumeClaim = "outrigger-claim"
+	VolumeState = "outrigger-state"
 )
 
 // A Claim says how to reach the machine that a Pod holds.
@@ -61,17 +65,22 @@ func (c Claim) Reach() machine.Endpoint {
 type Plan struct {
 	Version   int    `json:"version"`
 	Container string `json:"container"`
-	// Env names the variables that the container declares. With EnvFrom, whose
-	// names nobody knows beforehand, all variables go but those that the
-	// container runtime sets by itself.
-	Env     []string `json:"env,omitempty"`
-	EnvFrom bool     `json:"envFrom,omitempty"`
+	// Env names the variables that the container declares. Those of its envFrom, whose names
+	// nobody knows beforehand, are in the relay's environment once more with FromPrefix before
+	// their names, which tells them from what the relay's image, the container runtime and
+	// the kubelet set.
+	Env []string `json:"env,omitempty"`
+	// AllEnv: nobody knows what is declared, so all variables go but those that look like somebody
+	// else's. For containers that were not made for a relay.
+	AllEnv bool `json:"allEnv,omitempty"`
 	// WorkDir is where the command starts; "": the relay's own folder, if a
 	// view holds it, else the lease's work folder.
 	WorkDir string `json:"workDir,omitempty"`
 	TTY     bool   `json:"tty,omitempty"`
 	Stdin   bool   `json:"stdin,omitempty"`
 	Views   []View `json:"views,omitempty"`
+	// Same are mount paths whose files are those of a view's at another path.
+	Same []Same `json:"same,omitempty"`
 	// Ports are served by the command on the machine and answer in the Pod.
 	Ports []Port `json:"ports,omitempty"`
 	// Network is "cluster" or "".
@@ -109,6 +118,15 @@ type Mount struct {
 	Volume string `json:"volume"` // the Pod's name for it
 	// SubPath is set if the mount is of a part of the volume: then Path may be a file.
 	SubPath bool `json:"subPath,omitempty"`
+}
+
+// A Same is a path in the container whose files are those at another path too, since both are
+// mounts of one volume.
+type Same struct {
+	Path string `json:"path"` // absolute, clean
+	To   string `json:"to"`   // absolute, clean, a mount of a view or inside of one
+	// Expr: To refers to variables of the container, as subPathExpr does.
+	Expr bool `json:"expr,omitempty"`
 }
 
 // A Port is a port of the container.

@@ -9,36 +9,43 @@ import (
 	"outrigger.dev/outrigger/internal/handoff"
 )
 
-// runtimes are variables that the relay's own container has from its image, the
-// container runtime or a shell. Declared ones go along all the same.
+// runtimes are variables that a container has from its image, the container runtime or a shell.
 var runtimes = []string{"PATH", "HOME", "HOSTNAME", "TERM", "PWD", "OLDPWD", "SHLVL", "_", "USER", "LOGNAME", "SHELL", "SSL_CERT_FILE"}
 
-// environ returns what the command gets of the relay's environment: what the
-// container declares, by name, or with envFrom all but what it has not from there.
+// environ returns what the command gets of the relay's environment: what the container declares, by
+// name, and what comes from its envFrom. Of both the former counts, as on a node.
 func environ(plan handoff.Plan, environ []string) []string {
-	have := map[string]string{}
+	have, want := map[string]string{}, map[string]string{}
 	for _, kv := range environ {
-		if name, value, ok := strings.Cut(kv, "="); ok {
-			have[name] = value
+		name, value, ok := strings.Cut(kv, "=")
+		if !ok {
+			continue
+		}
+		have[name] = value
+	}
+	for name, value := range have {
+		from, ok := strings.CutPrefix(name, handoff.FromPrefix)
+		if _, twice := have[handoff.FromPrefix+name]; ok && !twice && !plan.AllEnv && !slices.Contains(plan.Env, name) {
+			want[from] = value
+		} // else somebody has called a variable so
+	}
+	if plan.AllEnv {
+		services := serviceLinks(have)
+		for name, value := range have {
+			if !slices.Contains(runtimes, name) && !strings.HasPrefix(name, "KUBERNETES_") &&
+				!strings.HasPrefix(name, "OUTRIGGER_") && !services(name) {
+				want[name] = value
+			}
 		}
 	}
-	want := map[string]bool{}
 	for _, name := range plan.Env {
-		want[name] = true
-	}
-	if plan.EnvFrom {
-		services := serviceLinks(have)
-		for name := range have {
-			if !slices.Contains(runtimes, name) && !strings.HasPrefix(name, "KUBERNETES_") && !services(name) {
-				want[name] = true
-			}
+		if value, ok := have[name]; ok && name != handoff.PlanVariable {
+			want[name] = value
 		}
 	}
 	var env []string
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		if value, ok := have[name]; ok && !strings.HasPrefix(name, "OUTRIGGER_") {
-			env = append(env, name+"="+value)
-		}
+		env = append(env, name+"="+want[name])
 	}
 	return env
 }

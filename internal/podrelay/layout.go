@@ -42,6 +42,7 @@ type found struct {
 	handoff.Mount
 	local string // Path without symbolic links, and without the leading slash
 	file  bool
+	same  string // where its files are on the machine, if they are another view's
 }
 
 // A seen view is one as the container has it.
@@ -175,15 +176,19 @@ func links(all []seen, isTekton bool) []relay.Link {
 	for _, v := range all {
 		for _, m := range v.mounts {
 			target := path.Join(v.ID, m.local)
+			isSame := m.same != ""
+			if isSame {
+				target = m.same
+			}
 			outer, around := holder(all, m)
 			switch {
 			case outer == nil && isTekton && strings.HasPrefix(m.Path, tekton+"/"):
 				together = true
 				out = append(out, relay.Link{Path: path.Join(atDir, m.Path), Target: target, Inside: true})
 			case outer == nil:
-				out = append(out, relay.Link{Path: m.Path, Target: target})
+				out = append(out, relay.Link{Path: m.Path, Target: target, Late: isSame, Make: isSame && !m.file})
 			case outer.ID != v.ID:
-				out = append(out, relay.Link{Path: path.Join(outer.ID, around.local, strings.TrimPrefix(m.Path, around.Path)), Target: target, Inside: true, Late: true})
+				out = append(out, relay.Link{Path: path.Join(outer.ID, around.local, strings.TrimPrefix(m.Path, around.Path)), Target: target, Inside: true, Late: true, Make: isSame && !m.file})
 			}
 		}
 	}

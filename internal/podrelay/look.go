@@ -4,7 +4,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -39,11 +41,56 @@ func (c Container) look(plan handoff.Plan) ([]seen, error) {
 			all = append(all, s)
 		}
 	}
-	if path := tangled(all); path != "" {
-		return nil, fault.New(fault.Config, "mount %s: is inside of a mount that other containers of the Pod see, which is inside of one that they do not", path).
+	if s := c.same(plan.Same, all); len(s.mounts) > 0 {
+		all = append(all, s)
+	}
+	if inner := tangled(all); inner != "" {
+		return nil, fault.New(fault.Config, "mount %s: is inside of a mount that other containers of the Pod see, which is inside of one that they do not", inner).
 			WithRemedy("Mount one of these volumes elsewhere, or leave one out with the annotation outrigger.dev/sync.<volume>: none")
 	}
 	return all, nil
+}
+
+// sameView is the name of what is no view: mounts whose files are those of views.
+const sameView = "same"
+
+// same finds the mounts whose files another view's mount has.
+func (c Container) same(list []handoff.Same, all []seen) seen {
+	s := seen{View: handoff.View{ID: sameView}}
+	for _, alias := range list {
+		to := alias.To
+		if alias.Expr {
+			to = path.Clean(expand(to, c.IO.Getenv))
+		}
+		f, err := c.find(handoff.Mount{Path: alias.Path})
+		if err != nil || !wanted(alias.Path) {
+			continue // what it is a part of may be optional
+		}
+		for _, v := range all {
+			for _, m := range v.mounts {
+				if within(m.Path, to) {
+					f.same = path.Join(v.ID, m.local, strings.TrimPrefix(to, m.Path))
+				}
+			}
+		}
+		if f.same != "" {
+			s.mounts = append(s.mounts, f)
+		}
+	}
+	return s
+}
+
+// reference is a variable in a subPathExpr, or a dollar that is none.
+var reference = regexp.MustCompile(`\$\$|\$\([^()]+\)`)
+
+// expand writes out the variables that a path refers to, as the kubelet does.
+func expand(p string, getenv func(string) string) string {
+	return reference.ReplaceAllStringFunc(p, func(ref string) string {
+		if ref == "$$" {
+			return "$"
+		}
+		return getenv(ref[len("$(") : len(ref)-len(")")])
+	})
 }
 
 func terminationView(plan handoff.Plan) string { return "termination-" + plan.Container }

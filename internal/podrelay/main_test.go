@@ -134,6 +134,13 @@ func (p *pod) container(name string, views ...handoff.View) *container {
 func (c *container) mount(volume, path string) string {
 	c.t.Helper()
 	source := c.mkdir("volume-" + volume)
+	c.bind(source, path)
+	return source
+}
+
+// bind shows a folder, which may be a part of a volume, at a path of the container.
+func (c *container) bind(source, path string) {
+	c.t.Helper()
 	at := filepath.Join(c.root, path)
 	c.must(os.MkdirAll(at, 0o777))
 	if os.Geteuid() != 0 {
@@ -145,7 +152,6 @@ func (c *container) mount(volume, path string) string {
 			c.t.Errorf("unmount %s: %v", at, err)
 		}
 	})
-	return source
 }
 
 // file shows a file at a path of the container, as a mount with subPath does.

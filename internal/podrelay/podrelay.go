@@ -26,6 +26,7 @@ import (
 	"outrigger.dev/outrigger/internal/host"
 	"outrigger.dev/outrigger/internal/reach"
 	"outrigger.dev/outrigger/internal/reach/deliver"
+	"outrigger.dev/outrigger/internal/sanitize"
 	"outrigger.dev/outrigger/internal/version"
 )
 
@@ -47,6 +48,7 @@ type Container struct {
 // Main is the program: "relay run -- CMD ARG...", "relay shell [CMD ARG...]",
 // "relay version". Invoked as "shell" it is "relay shell". It returns the exit code.
 func Main(ctx context.Context, argv []string, c Container) int {
+	boundMemory()
 	name, args := "", argv
 	if len(argv) > 0 {
 		name, args = filepath.Base(argv[0]), argv[1:]
@@ -90,8 +92,13 @@ func usage(format string, args ...any) error {
 		WithRemedy("Use: relay run -- CMD [ARG...], relay shell [CMD ARG...], or relay version.")
 }
 
-// say writes a line that is not the command's.
+// maxSaid bounds what is said at once, in bytes. The log is no place for a list of all files.
+const maxSaid = 16 << 10
+
+// say writes lines that are not the command's. Much of what they are made of comes from
+// the machine.
 func (c Container) say(text string) {
+	text = sanitize.Text(text, maxSaid)
 	for line := range strings.Lines(strings.TrimRight(text, "\n") + "\n") {
 		_, _ = io.WriteString(c.IO.Err, "outrigger: "+line) // nobody is left to be told that it failed
 	}
@@ -103,7 +110,7 @@ func (c Container) fail(err error) int {
 	if f := asFault(err); f != nil && f.Detail != "" {
 		text += "\n" + f.Detail
 	}
-	if r := fault.Remedy(err); r != "" && !fault.Is(err, fault.Interrupted) {
+	if r := remedy(err); r != "" && !fault.Is(err, fault.Interrupted) {
 		text += "\n" + r
 	}
 	c.say(text)

@@ -80,7 +80,7 @@ func (c Container) run(ctx context.Context, argv []string) (int, error) {
 // Do runs t and returns the command's exit code. It reads signals as [Listen] names them.
 func (c Container) Do(ctx context.Context, t Task, signals <-chan string) (int, error) {
 	log := c.log()
-	j := &job{Container: c, Task: t, plan: t.Plan, claim: t.Claim, state: state(t.State), watch: watcher{c, log}}
+	j := &job{Container: c, Task: t, plan: t.Plan, claim: t.Claim, state: state(t.State), watch: c.watcher(log)}
 	var err error
 	if j.rec, err = j.state.load(t.Plan.Container); err != nil {
 		return 0, err
@@ -130,7 +130,7 @@ func (j *job) do(ctx context.Context, signals <-chan string) (int, error) {
 	j.finish(result, err)
 	j.watch.log.Debug("over", "code", code, "error", err)
 	if err != nil && (result.Ran || j.rec.Stage == ended) && !fault.Is(err, fault.TimedOut) {
-		return 0, j.filesLost(code, err)
+		return 0, j.filesLost(code, result.Work, err)
 	}
 	return code, err
 }
@@ -154,22 +154,30 @@ func (j *job) finish(result relay.Result, err error) {
 func retry(err error) bool { return fault.Lookup(fault.Of(err)).Retry }
 
 // filesLost is the fault of a command that ended and whose files did not come back.
-func (j *job) filesLost(code int, err error) error {
+func (j *job) filesLost(code int, work string, err error) error {
 	f := fault.New(fault.Of(err), "the command ended with exit code %d, but %w", code, err)
 	if inner := asFault(err); inner != nil {
-		f.Detail, f.Remedy, f.Exit = inner.Detail, inner.Remedy, inner.Exit
+		f.Detail, f.Exit = inner.Detail, inner.Exit
 	}
+	f.Detail = strings.TrimSpace(f.Detail + "\n" + remedy(err))
+	f.Remedy = j.leave(work, err) // the log's last lines
 	if code != 0 {
 		f.Exit = code // why the step failed in the first place
 	}
 	return f
 }
 
+// exitCode is the container's for the command's end. The kernel keeps eight bits of it, and Windows'
+// are 32 bits wide: what is not 0 there is not 0 here.
 func exitCode(e runclient.Exit) int {
+	code := e.Code
 	if e.Signal != "" {
-		return fault.ExitSignal + e.SigNum
+		code = fault.ExitSignal + e.SigNum
 	}
-	return e.Code
+	if code != 0 && code&0xff == 0 {
+		return 1
+	}
+	return code & 0xff
 }
 
 func asFault(err error) *fault.Error {
@@ -211,7 +219,9 @@ func (j *job) relayJob(signals <-chan string) (relay.Job, error) {
 	}
 	todo.Command.RunID = j.rec.Run
 	for _, v := range j.views {
-		todo.Files = append(todo.Files, j.files(v))
+		if v.ID != sameView {
+			todo.Files = append(todo.Files, j.files(v))
+		}
 	}
 	todo.Links = links(j.views, j.plan.Tekton)
 	for i := range todo.Links {

@@ -121,8 +121,8 @@ func TestTheEnvironmentIsWhatTheContainerDeclares(t *testing.T) {
 	c.plan.Env = []string{"DECLARED", "LINES"}
 	c.env = []string{"DECLARED=a b", "LINES=1\n2", "OTHER=x"}
 	c.want(`echo "$DECLARED/$LINES/$OTHER/$OUTRIGGER_PLAN"; case $PATH in /container/*) echo path;; esac; case $HOME in /container/*) echo home;; esac`, "a b/1\n2//\n")
-	c.plan.EnvFrom = true
-	c.want(`echo "$OTHER/$OUTRIGGER_PLAN/$OUTRIGGER_ROOT"; case $PATH in /container/*) echo path;; esac`, "x//\n")
+	c.env = append(c.env, "OUTRIGGER_FROM_OTHER=y", "OUTRIGGER_FROM_HOME=/home", "OUTRIGGER_FROM_OUTRIGGER_ROOT=r")
+	c.want(`echo "$DECLARED/$OTHER/$HOME/$OUTRIGGER_PLAN/$OUTRIGGER_ROOT"; case $PATH in /container/*) echo path;; esac`, "a b/y//home//r\n")
 }
 
 func TestStdin(t *testing.T) {

@@ -45,7 +45,7 @@ func (c Container) shell(ctx context.Context, argv []string) (int, error) {
 	if rec.Stage == started {
 		env = proxied(env, rec.Proxy)
 	}
-	j := job{Container: c, plan: plan, claim: claim, views: views, watch: watcher{c, log}}
+	j := job{Container: c, plan: plan, claim: claim, views: views, watch: c.watcher(log)}
 	spec := wire.RunSpec{
 		Lease: claim.Lease, Argv: argv, Env: env, Dir: j.shellDir(), Absence: shellAbsence,
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"outrigger.dev/outrigger/internal/handoff"
 )
 
 func TestNestedMountsOfOtherViews(t *testing.T) {
@@ -182,4 +184,67 @@ func TestAPathThatTheMachineHas(t *testing.T) {
 	tmp := p.container("tmp", view("v1", "/tmp"))
 	tmp.mount("tmp", "/tmp")
 	tmp.want("true", "")
+}
+
+// One volume that is mounted more than once is one set of files on the machine too.
+func TestAVolumeThatIsMountedTwice(t *testing.T) {
+	p := newPod(t)
+	source, cache, shared, inner := p.at("source"), p.at("cache"), p.at("shared"), p.at("source/inner")
+	c := p.container("main", view("v0", source))
+	c.env = []string{"KIND=cache"}
+	c.plan.Views[0].Exclude = []string{inner} // as all mount paths inside of another one
+	c.plan.Same = []handoff.Same{
+		{Path: cache, To: source + "/$(KIND)", Expr: true}, {Path: inner, To: source + "/deep/er"}, {Path: shared, To: source},
+	}
+	volume := c.mount("claim", source)
+	c.mkdir("volume-claim/cache")
+	c.mkdir("volume-claim/deep/er")
+	p.write(filepath.Join(volume, "cache/old"), "old")
+	for at, part := range map[string]string{cache: "cache", shared: "", inner: "deep/er"} {
+		c.bind(filepath.Join(volume, part), at)
+	}
+	script := "cat " + cache + "/old; echo 1 > " + shared + "/a; cat " + source + "/a; echo 2 > " + source + "/cache/b; cat " + cache + "/b; " +
+		"echo 3 > " + inner + "/c; cat " + shared + "/deep/er/c; cd " + cache + " && pwd -L"
+	c.want(script, "old1\n2\n3\n"+cache+"\n")
+	for name, want := range map[string]string{"a": "1\n", "cache/b": "2\n", "deep/er/c": "3\n"} {
+		if got := p.read(filepath.Join(volume, name)); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	// Again, with what is there by now.
+	c.plan.WorkDir = cache
+	c.want("rm b; ls "+shared+"/cache; ls "+inner, "old\nc\n")
+	if _, err := os.Stat(filepath.Join(volume, "cache/b")); !os.IsNotExist(err) {
+		t.Errorf("cache/b: %v, want it to be gone", err)
+	}
+}
+
+// What cannot come back is told to the claim, by the termination message, and in the log's last lines.
+func TestResultsThatDoNotComeBack(t *testing.T) {
+	p := newPod(t)
+	ws, log := p.at("workspace"), p.at("termination-log")
+	c := p.container("main", view("v0", ws))
+	volume := c.mount("ws", ws)
+	c.plan.TerminationLog = log
+	source := filepath.Join(p.mkdir("files"), "log")
+	p.write(source, "")
+	c.file(source, log)
+	run := c.start("/bin/sh", "-c", "cd "+ws+"; echo ready; while [ ! -e stop ]; do sleep 0.05; done; echo out > out; echo mine > "+log)
+	run.await("ready")
+	// Nothing can be written here any more.
+	p.must(syscall.Mount("", filepath.Join(c.root, ws), "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""))
+	c.machine("touch " + ws + "/stop")
+	got := run.end()
+	if got.code != 125 || !strings.Contains(got.errs, "the command ended with exit code 0, but ") {
+		t.Errorf("%+v", got)
+	}
+	if lines := strings.Split(strings.TrimSpace(got.errs), "\n"); !strings.Contains(lines[len(lines)-1], "kubectl -n ns get secret outrigger-claim") {
+		t.Errorf("the log ends with %q", lines[len(lines)-1])
+	}
+	if got := p.read(source); !strings.HasPrefix(got, "mine\n") || !strings.Contains(got, "\n"+handoff.ResultsLeft+": ") {
+		t.Errorf("the termination message is %q", got)
+	}
+	if _, err := os.Stat(filepath.Join(volume, "out")); err == nil {
+		t.Error("out came back")
+	}
 }

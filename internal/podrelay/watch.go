@@ -3,6 +3,7 @@ package podrelay
 import (
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"outrigger.dev/outrigger/internal/relay"
@@ -12,8 +13,11 @@ import (
 // A watcher tells the container's log what went wrong, and nothing else.
 type watcher struct {
 	Container
-	log *slog.Logger
+	log  *slog.Logger
+	lost *atomic.Bool // it was told that the connection is lost, and not yet that it is back
 }
+
+func (c Container) watcher(log *slog.Logger) watcher { return watcher{c, log, new(atomic.Bool)} }
 
 var _ relay.Watcher = watcher{}
 
@@ -37,10 +41,19 @@ func (w watcher) Ended() { w.log.Debug("command ended") }
 // Warn implements [relay.Watcher].
 func (w watcher) Warn(text string) { w.say(text) }
 
-// Lost implements [relay.Watcher].
+// Lost implements [relay.Watcher]. The run and each view have a connection of their own, and all are
+// lost at once: one line is enough.
 func (w watcher) Lost(cause error, limit time.Duration) {
+	if w.lost.Swap(true) {
+		w.log.Debug("another connection is lost", "cause", cause)
+		return
+	}
 	w.say(fmt.Sprintf("the connection to the machine is lost (%v); what runs there goes on, trying again for %s", cause, limit))
 }
 
-// Back implements [relay.Watcher].
-func (w watcher) Back() { w.say("the connection to the machine is back, nothing was lost") }
+// Back implements [relay.Watcher]. What became of the run meanwhile is not known yet.
+func (w watcher) Back() {
+	if w.lost.Swap(false) {
+		w.say("the connection to the machine is back")
+	}
+}

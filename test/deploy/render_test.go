@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -157,12 +158,33 @@ func TestValuesOfTheChart(t *testing.T) {
 	}
 }
 
+// TestWhoMayAskTheWebhook: the policy is about its port and no other, by both tools.
+func TestWhoMayAskTheWebhook(t *testing.T) {
+	objects, err := helmed(t, map[string]any{"webhookSources": []any{"192.0.2.10/32"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(kustomization + "/network-policy/network-policy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "NetworkPolicy outrigger-webhook"
+	want := parse(t, string(b))[name]
+	if diff := cmp.Diff(normal(t, want)["spec"], normal(t, objects[name])["spec"]); diff != "" {
+		t.Errorf("(-kustomize +helm):\n%s", diff)
+	}
+	if objects, err = helmed(t, nil); err != nil || objects[name] != nil {
+		t.Errorf("without addresses: %v, %v", objects[name], err)
+	}
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
 	for what, values := range map[string]map[string]any{
 		"unknown":   {"imagee": "x"},
 		"replicas":  {"replicas": 0},
 		"log level": {"logLevel": "loud"},
 		"flag":      {"extraArgs": []any{"x"}},
+		"source":    {"webhookSources": []any{"everybody"}},
 	} {
 		if _, err := helmed(t, values); err == nil {
 			t.Errorf("%s: the schema takes %v", what, values)

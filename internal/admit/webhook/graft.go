@@ -49,19 +49,23 @@ func graftMap(there, from, to map[string]any) map[string]any {
 	return out
 }
 
-// graftList finds each element's former self: at its place, or, where something
-// before it was taken out, by being equal.
+// graftList finds each element's former self: at its place, or, where something before it
+// was taken out, by being equal. Elements keep their order, so each is looked for behind
+// the one before, and words have nothing in them that could be lost.
 func graftList(there, from, to []any) []any {
 	out := make([]any, len(to))
+	next := 0
 	for i, value := range to {
 		out[i] = value
 		if i < len(from) && sameElement(from[i], value, len(from) == len(to)) {
 			out[i] = graft(there[i], from[i], value)
+			next = i + 1
 			continue
 		}
-		for j, old := range from {
-			if reflect.DeepEqual(old, value) {
+		for j := next; isObject(value) && j < len(from); j++ {
+			if reflect.DeepEqual(from[j], value) {
 				out[i] = there[j]
+				next = j + 1
 				break
 			}
 		}
@@ -81,4 +85,9 @@ func sameElement(from, to any, asMany bool) bool {
 		return asMany
 	}
 	return reflect.DeepEqual(a["name"], b["name"])
+}
+
+func isObject(v any) bool {
+	_, ok := v.(map[string]any)
+	return ok
 }

@@ -13,6 +13,7 @@ package webhook
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"net/http"
@@ -48,6 +49,7 @@ type Options struct {
 	Address   string // where to listen, "HOST:PORT" or ":PORT"
 	URL       string // where the API server reaches it: https, without the path. "": through the Service
 	Service   string // name of the Service
+	ClientCA  []byte // PEM: only who shows a certificate of it is answered; nil: whoever asks
 	Relay     admit.Config
 	Times     Times
 	Log       *slog.Logger
@@ -97,9 +99,19 @@ func New(o Options) (*Webhook, error) {
 	if err != nil || port == 0 {
 		return nil, fault.New(fault.Config, "webhook: address %q: want a port from 1 to 65535", o.Address)
 	}
+	var clients *x509.CertPool
+	if o.ClientCA != nil {
+		clients = x509.NewCertPool()
+		if !clients.AppendCertsFromPEM(o.ClientCA) {
+			return nil, fault.New(fault.Config, "webhook: the authority of its clients: no certificate in PEM")
+		}
+	}
 	w.server = webhook.NewServer(webhook.Options{Host: host, Port: int(port), TLSOpts: []func(*tls.Config){func(c *tls.Config) {
 		c.MinVersion = tls.VersionTLS12
 		c.GetCertificate = w.shown.get
+		if clients != nil {
+			c.ClientAuth, c.ClientCAs = tls.RequireAndVerifyClientCert, clients
+		}
 	}}})
 	return w, nil
 }
@@ -128,12 +140,12 @@ func (w *Webhook) Setup(ctx context.Context, mgr ctrl.Manager) error {
 		w.caches = append(w.caches, i)
 	}
 	// Asking the manager for its server is what makes it start it.
-	mgr.GetWebhookServer().Register(Path, &admission.Webhook{
+	mgr.GetWebhookServer().Register(Path, newGate(&admission.Webhook{
 		RecoverPanic: new(true),
 		Handler: &answerer{
 			decoder: admission.NewDecoder(mgr.GetScheme()), cached: mgr.GetClient(), live: mgr.GetAPIReader(), relay: w.Relay, log: w.Log,
 		},
-	})
+	}))
 	if err := w.watchSecret(ctx, mgr); err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func planOf(o Options) (handoff.Plan, error) {
 		id = string(machine.NewName(Name))
 	}
 	return handoff.Plan{
-		Version: handoff.Version, Container: Name, EnvFrom: true, Tekton: true, Grace: grace,
+		Version: handoff.Version, Container: Name, AllEnv: true, Tekton: true, Grace: grace,
 		Network: o.Network, Views: views(id, o.Mounts, all, o.Exclude),
 	}, nil
 }

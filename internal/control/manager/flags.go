@@ -37,6 +37,7 @@ type flags struct {
 	state, agents                       string
 	relayImage                          string
 	webhook, webhookURL, webhookService string
+	webhookClientCA                     string
 	metrics, health                     string
 	hubURL, hubCA, hubPassKey           string
 	elect                               bool
@@ -58,6 +59,7 @@ func newFlags() *flags {
 	s.StringVar(&f.webhook, "webhook-address", ":9443", "where the API server is answered, `[HOST]:PORT`; 0: no webhook")
 	s.StringVar(&f.webhookURL, "webhook-url", "", "where the API server reaches --webhook-address, `https://HOST:PORT`; needed outside of the cluster")
 	s.StringVar(&f.webhookService, "webhook-service", "outrigger-webhook", "`name` of the Service through which the API server reaches it, if there is no --webhook-url")
+	s.StringVar(&f.webhookClientCA, "webhook-client-ca", "", "PEM `file` of who vouches for the API server's client certificate; without it anybody is answered")
 	s.StringVar(&f.metrics, "metrics-bind-address", ":8080", "where metrics are served, `[HOST]:PORT`; 0: not at all")
 	s.StringVar(&f.health, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served, `[HOST]:PORT`; 0: not at all")
 	s.StringVar(&f.state, "state-dir", "/var/lib/outrigger", "`folder` for what providers keep on disk: VMs, host keys learnt at the first contact")

@@ -141,12 +141,19 @@ func (f *flags) options(log *slog.Logger) (Options, error) {
 	if hub != nil {
 		o.Renew = hub.Renew
 	}
-	if f.webhook != off {
-		o.Webhook, err = webhook.New(webhook.Options{
-			Namespace: f.namespace, Address: f.webhook, URL: f.webhookURL, Service: f.webhookService,
-			Relay: admit.Config{RelayImage: f.relayImage}, Log: log,
-		})
+	if f.webhook == off {
+		return o, nil
 	}
+	var clients []byte
+	if f.webhookClientCA != "" {
+		if clients, err = os.ReadFile(f.webhookClientCA); err != nil {
+			return o, fault.New(fault.Config, "--webhook-client-ca: %w", err)
+		}
+	}
+	o.Webhook, err = webhook.New(webhook.Options{
+		Namespace: f.namespace, Address: f.webhook, URL: f.webhookURL, Service: f.webhookService, ClientCA: clients,
+		Relay: admit.Config{RelayImage: f.relayImage}, Log: log,
+	})
 	return o, err
 }
 

@@ -160,7 +160,7 @@ func (w *world) marked(name string, change func(*corev1.Pod)) *corev1.Pod {
 	if change != nil {
 		change(pod)
 	}
-	out, err := admit.Mutate(pod, admit.Namespace{Namespace: w.ns}, []admit.Pool{{Name: w.pool, OS: "linux", Arch: "amd64"}}, admit.Config{RelayImage: "relay"},
+	out, err := admit.Mutate(w.Context().Err, pod, admit.Namespace{Namespace: w.ns}, []admit.Pool{{Name: w.pool, OS: "linux", Arch: "amd64"}}, admit.Config{RelayImage: "relay"},
 		func() string { return fmt.Sprintf("%05x", rand.IntN(1<<20)) })
 	w.must(err)
 	return out
