@@ -26,10 +26,12 @@ type Options struct {
 	Log       *slog.Logger
 	// Renew is as in [pools.Options].
 	Renew func(handoff.Claim) (handoff.Claim, error)
+	Now   func() time.Time // nil: time.Now
 }
 
 const (
 	byClaim = "outrigger.dev/claim" // index of Pods by the claim that they name
+	byPool  = "outrigger.dev/pool"  // index of claims by their pool
 	// workers is how many claims are worked on at a time. A hand-over is three writes one after another,
 	// and a burst of Pods should not wait for that of another.
 	workers = 32
@@ -53,6 +55,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			return []string{name}
 		}
 		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.MachineClaim{}, byPool, func(o client.Object) []string {
+		return []string{o.(*v1alpha1.MachineClaim).Spec.Pool}
 	})
 	if err != nil {
 		return err
@@ -96,16 +104,24 @@ func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		}
 		switch {
 		case s.run != nil && l.claim != nil && l.claim.Status.Phase != v1alpha1.ClaimReleased:
-			again = earlier(again, time.Now().Add(runEvery))
+			again = earlier(again, r.now().Add(runEvery))
 		case s.hidden && s.pod != nil:
-			again = earlier(again, time.Now().Add(hiddenEvery))
+			again = earlier(again, r.now().Add(hiddenEvery))
 		}
 		next = earlier(next, again)
 	}
 	if next.IsZero() {
 		return reconcile.Result{}, nil
 	}
-	return reconcile.Result{RequeueAfter: max(time.Millisecond, time.Until(next))}, nil
+	return reconcile.Result{RequeueAfter: max(time.Millisecond, next.Sub(r.now()))}, nil
+}
+
+// now is the time, by the clock that the controller was given.
+func (r *reconciler) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
 }
 
 func earlier(a, b time.Time) time.Time {

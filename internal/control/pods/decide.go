@@ -23,10 +23,12 @@ type Pod struct {
 	Gated    bool
 	Placed   bool      // a node has it
 	Finishes bool      // it ends some time: its containers are not restarted for ever
+	Unplaced string    // why no node has it, says the scheduler
 	Wrong    string    // what is wrong with its request, or ""
 	End      End       // of its containers that run on the machine
 	EndedAt  time.Time // zero: unknown
 	Failure  string    // which container failed, and how
+	Left     string    // what is said of results that are still on the machine; "": all came back
 	Leaves   time.Time // when the grace period of its deletion is over; zero: it is not being deleted
 	Machine  string    // that it was given; "": none yet
 	Told     Telling
@@ -62,9 +64,20 @@ type Claim struct {
 	Reason    string // of its condition Bound
 	Message   string // for the Pod: why it waits, or what happened
 	Ready     bool   // its Secret is written
-	Keep      time.Duration
-	KeptSince time.Time // when that it is kept was written; zero: it was not
-	Leaving   bool      // it is being deleted
+	ReadyAt   time.Time
+	Keep      time.Duration // after a failure
+	KeptSince time.Time     // when that it is kept was written; zero: it was not
+	Leaving   bool          // it is being deleted
+	Limits    Limits
+}
+
+// Limits are what the claim's pool sets; zero is no limit.
+type Limits struct {
+	Schedule time.Duration // for a Pod that has its machine and no node
+	Keep     time.Duration // the longest
+	Results  time.Duration // where results did not all come back
+	// Why no further machine is kept, or ""; and why none is that nobody asked to be kept, for the sake of results.
+	Full, FullOfResults string
 }
 
 // A Step is what to do next.
@@ -175,7 +188,11 @@ func (s Snapshot) ended() Step {
 	if c.Phase == v1alpha1.ClaimFailed {
 		return Step{} // it has no machine
 	}
-	if p.End == Failed && c.Phase == v1alpha1.ClaimBound && c.Keep > 0 && p.Leaves.IsZero() && !c.Lost {
+	keep, why, full := s.keeps()
+	if full != "" {
+		return Step{Do: Release, Reason: p.kind() + "Ended", Warn: true, Message: why + "; the machine is not kept: " + full}
+	}
+	if keep > 0 {
 		since := p.EndedAt
 		if since.IsZero() {
 			since = c.KeptSince
@@ -183,13 +200,13 @@ func (s Snapshot) ended() Step {
 		if since.IsZero() {
 			since = s.Now
 		}
-		until := since.Add(c.Keep)
+		until := since.Add(keep)
 		switch {
 		case !s.Now.Before(until):
-			return Step{Do: Release, Reason: reasonKept, Message: fmt.Sprintf("%s; the machine was kept for %s", p.Failure, c.Keep)}
+			return Step{Do: Release, Reason: reasonKept, Message: fmt.Sprintf("%s; the machine was kept for %s", why, keep)}
 		case c.KeptSince.IsZero():
 			return Step{Do: Keep, Reason: reasonKept, Message: fmt.Sprintf("%s; machine %s is kept until %s: delete the %s to give it back",
-				p.Failure, c.Machine, until.UTC().Format(time.RFC3339), p.kind())}
+				why, c.Machine, until.UTC().Format(time.RFC3339), p.kind())}
 		}
 		return Step{Again: until}
 	}
@@ -197,6 +214,39 @@ func (s Snapshot) ended() Step {
 		return Step{Do: Release, Reason: p.kind() + "Failed", Message: p.Failure}
 	}
 	return Step{Do: Release, Reason: p.kind() + "Succeeded", Message: "all that ran on the machine has ended"}
+}
+
+// keeps is for how long the machine stays after its holder has ended, and why; or, if it is not kept because enough
+// are, that.
+func (s Snapshot) keeps() (keep time.Duration, why, full string) {
+	c, p := s.Claim, s.Pod
+	if c.Phase != v1alpha1.ClaimBound || c.Lost || !p.Leaves.IsZero() || !p.Placed {
+		return 0, "", ""
+	}
+	limits := c.Limits
+	if !c.KeptSince.IsZero() { // it is one of those that are kept
+		limits.Full, limits.FullOfResults = "", ""
+	}
+	why = p.Failure
+	if p.End == Failed {
+		keep = c.Keep
+	}
+	if p.Left != "" {
+		why = "not all results came back: " + p.Left
+		switch {
+		case limits.FullOfResults == "":
+			keep = max(keep, limits.Results)
+		case keep == 0:
+			full = limits.FullOfResults
+		}
+	}
+	if keep > 0 && limits.Full != "" {
+		return 0, why, limits.Full
+	}
+	if limits.Keep > 0 {
+		keep = min(keep, limits.Keep)
+	}
+	return keep, why, full
 }
 
 func (p Pod) kind() string {
@@ -247,8 +297,21 @@ func (s Snapshot) bound() Step {
 	case p.Gated || !c.Ready:
 		return Step{Do: HandOver}
 	}
-	return s.tell(true, "Bound", fmt.Sprintf("machine %s of pool %s", c.Machine, c.Pool))
+	step := s.tell(true, "Bound", fmt.Sprintf("machine %s of pool %s", c.Machine, c.Pool))
+	if p.Placed || step.Do != Nothing || c.Limits.Schedule <= 0 || s.Pod.Kind != "" {
+		return step
+	}
+	// A Pod that no node takes would hold its machine for ever.
+	until := c.ReadyAt.Add(c.Limits.Schedule)
+	if s.Now.Before(until) {
+		return Step{Again: earlier(step.Again, until)}
+	}
+	return Step{Do: Fail, Reason: reasonNotScheduled, Message: fmt.Sprintf(
+		"no node has taken the Pod within %s after it got machine %s, which is given back: %s", c.Limits.Schedule, c.Machine, p.Unplaced)}
 }
+
+// reasonNotScheduled is why a Pod fails that no node takes.
+const reasonNotScheduled = "NotScheduled"
 
 // refuse ends a Pod that will never get a machine. One whose containers are always
 // restarted is not made to fail: who makes such Pods would make another at once, for ever.

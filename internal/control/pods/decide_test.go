@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"outrigger.dev/outrigger/api/v1alpha1"
 )
 
@@ -92,6 +94,7 @@ func TestDecide(t *testing.T) {
 		{"its failure keeps the machine", "run failed ended=1m\nclaim bound=m1 ready keep=30m",
 			"keep Kept: it broke; machine m1 is kept until 2026-01-02T12:29:00Z: delete the PipelineRun to give it back"},
 		{"for as long as was asked", "run failed ended=31m\nclaim bound=m1 ready keep=30m kept=31m", "release Kept: it broke; the machine was kept for 30m0s"},
+		{"a run that has no node has its machine for as long as it runs", "run\nclaim bound=m1 ready=2h\npool schedule=15m", "nothing"},
 		{"it is deleted", "run gone\nclaim bound=m1 ready", "drop PipelineRunGone: the PipelineRun is gone"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,10 +105,88 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// A machine is held for so long by a Pod that no node takes, and kept for so long after the Pod.
+func TestHowLongAMachineIsHeld(t *testing.T) {
+	told := " told=+Bound:machine_m1_of_pool_p"
+	for _, tt := range []struct{ name, have, want string }{
+		{"no node has taken the Pod yet", "pod machine=m1" + told + "\nclaim bound=m1 ready=14m\npool schedule=15m", "nothing, again in 1m0s"},
+		{"none takes it", "pod machine=m1 unplaced=0/3_nodes_are_available" + told + "\nclaim bound=m1 ready=15m\npool schedule=15m",
+			"fail NotScheduled: no node has taken the Pod within 15m0s after it got machine m1, which is given back: 0/3 nodes are available"},
+		{"none takes one that is always restarted", "pod always machine=m1 unplaced=no" + told + "\nclaim bound=m1 ready=15m\npool schedule=15m",
+			"fail NotScheduled: no node has taken the Pod within 15m0s after it got machine m1, which is given back: no"},
+		{"a node has taken it", "pod placed machine=m1" + told + "\nclaim bound=m1 ready=15h\npool schedule=15m", "nothing"},
+		{"what failed so keeps nothing", "pod failed machine=m1\nclaim bound=m1 ready=15m keep=30m\npool schedule=15m", "release PodFailed: it broke"},
+		{"results are left, and nothing failed", "pod placed succeeded ended=1m left=two_files\nclaim bound=m1 ready\npool results=2h keep=24h",
+			"keep Kept: not all results came back: two files; machine m1 is kept until 2026-01-02T13:59:00Z: delete the Pod to give it back"},
+		{"then they are kept for so long", "pod placed failed ended=119m left=two_files\nclaim bound=m1 ready kept=119m\npool results=2h keep=24h", "nothing, again in 1m0s"},
+		{"and no longer", "pod placed failed ended=2h left=two_files\nclaim bound=m1 ready kept=2h\npool results=2h keep=24h",
+			"release Kept: not all results came back: two files; the machine was kept for 2h0m0s"},
+		{"the longer of both counts", "pod placed failed ended=3h left=x\nclaim bound=m1 ready keep=4h kept=3h\npool results=2h keep=24h", "nothing, again in 1h0m0s"},
+		{"the pool allows less", "pod placed failed ended=1h\nclaim bound=m1 ready keep=20h kept=1h\npool results=2h keep=1h",
+			"release Kept: it broke; the machine was kept for 1h0m0s"},
+		{"the pool keeps enough", "pod placed failed ended=1m left=x\nclaim bound=m1 ready\npool results=2h keep=24h full=3_of_3",
+			"release PodEnded: not all results came back: x; the machine is not kept: 3 of 3 (warning)"},
+		{"enough for results alone", "pod placed failed ended=1m left=x\nclaim bound=m1 ready\npool results=2h keep=24h fullofresults=3_of_3",
+			"release PodEnded: not all results came back: x; the machine is not kept: 3 of 3 (warning)"},
+		{"but not for who asks for it", "pod placed failed ended=1m left=x\nclaim bound=m1 ready keep=30m kept=1m\npool results=20m keep=24h fullofresults=3_of_3",
+			"nothing, again in 29m0s"},
+		{"this one is one of them", "pod placed failed ended=1m left=x\nclaim bound=m1 ready kept=1m\npool results=2h keep=24h full=3_of_3", "nothing, again in 1h59m0s"},
+		{"somebody has seen it and deletes the Pod", "pod placed failed ended=1m left=x leaving=1s\nclaim bound=m1 ready kept=1m\npool results=2h",
+			"release PodFailed: it broke"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := words(Decide(parse(t, tt.have))); got != tt.want {
+				t.Errorf("got  %s\nwant %s\ngiven:\n%s", got, tt.want, tt.have)
+			}
+		})
+	}
+}
+
+// What a relay says of results is found where it can put it, and nowhere else.
+func TestResultsLeft(t *testing.T) {
+	for message, want := range map[string]string{
+		"":                                    "",
+		"all is well":                         "",
+		"outrigger.dev/results-left: a, b\n":  "a, b",
+		"x\noutrigger.dev/results-left: a\ny": "a",
+		"see outrigger.dev/results-left: a":   "",
+		`[{"key":"commit","value":"1","type":1},{"key":"outrigger.dev/results-left","value":"a \"b\"","type":3}]`: `a "b"`,
+		`[{"key":"commit","value":"outrigger.dev/results-left: a","type":1}]`:                                     "",
+		`[{"key":5}]`: "",
+	} {
+		if got := leftIn(message); got != want {
+			t.Errorf("%q: got %q, want %q", message, got, want)
+		}
+	}
+}
+
+func TestLimitsOfAPool(t *testing.T) {
+	most := func(n int32) *v1alpha1.KeepSpec { return &v1alpha1.KeepSpec{Max: &n} }
+	for _, tt := range []struct {
+		name          string
+		spec          v1alpha1.MachinePoolSpec
+		kept          int
+		full, results bool
+	}{
+		{"a quarter may be kept for results", v1alpha1.MachinePoolSpec{Max: 12}, 2, false, false},
+		{"and no more, but for who asks", v1alpha1.MachinePoolSpec{Max: 12}, 3, false, true},
+		{"one always", v1alpha1.MachinePoolSpec{Max: 1}, 0, false, false},
+		{"none, says the pool", v1alpha1.MachinePoolSpec{Max: 100, Keep: most(0)}, 0, true, true},
+		{"many, says the pool", v1alpha1.MachinePoolSpec{Max: 8, Keep: most(8)}, 7, false, false},
+		{"for no time", v1alpha1.MachinePoolSpec{Max: 8, Keep: &v1alpha1.KeepSpec{MaxDuration: &metav1.Duration{}}}, 0, true, false},
+	} {
+		if l := limitsOf(tt.spec, tt.kept); (l.Full != "") != tt.full || (l.FullOfResults != "") != tt.results || l.Schedule != defaultSchedule {
+			t.Errorf("%s: %+v", tt.name, l)
+		}
+	}
+}
+
 // parse reads a snapshot:
 //
 //	pod gated placed always wrong succeeded|failed ended=AGO leaving=AGO machine=NAME told=[+]REASON:MESSAGE[@AGO]
-//	claim bound=MACHINE|released|refused ready lost=REASON:MESSAGE why=REASON:MESSAGE keep=D kept=AGO of=POD leaving
+//	    left=TEXT unplaced=TEXT
+//	claim bound=MACHINE|released|refused ready=[AGO] lost=REASON:MESSAGE why=REASON:MESSAGE keep=D kept=AGO of=POD leaving
+//	pool schedule=D keep=D results=D full=WHY fullofresults=WHY
 //
 // An underscore is a blank. "gone" is a Pod that does not exist. "run" instead of "pod" is a PipelineRun.
 func parse(t *testing.T, text string) Snapshot {
@@ -157,6 +238,21 @@ func parse(t *testing.T, text string) Snapshot {
 				what, p.Told.Bound = strings.CutPrefix(what, "+")
 				p.Told.Reason, p.Told.Message = said(what)
 				p.Told.At = ago(when)
+			case "pod left":
+				p.Left = strings.ReplaceAll(value, "_", " ")
+			case "pod unplaced":
+				p.Unplaced = strings.ReplaceAll(value, "_", " ")
+			case "pool schedule":
+				c.Limits.Schedule = duration(t, value)
+			case "pool keep":
+				c.Limits.Keep = duration(t, value)
+			case "pool results":
+				c.Limits.Results = duration(t, value)
+			case "pool full":
+				c.Limits.Full = strings.ReplaceAll(value, "_", " ")
+				c.Limits.FullOfResults = c.Limits.Full
+			case "pool fullofresults":
+				c.Limits.FullOfResults = strings.ReplaceAll(value, "_", " ")
 			case "claim bound":
 				c.Phase, c.Machine, c.Reason = v1alpha1.ClaimBound, value, "Bound"
 			case "claim released":
@@ -165,6 +261,9 @@ func parse(t *testing.T, text string) Snapshot {
 				c.Phase = v1alpha1.ClaimFailed
 			case "claim ready":
 				c.Ready = true
+				if value != "" {
+					c.ReadyAt = ago(value)
+				}
 			case "claim lost":
 				c.Lost = true
 				c.Reason, c.Message = said(value)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -75,7 +74,7 @@ func refused(err error) bool {
 
 // handOver gives the Pod its machine: the Secret first, then the gate, then what people read.
 func (r *reconciler) handOver(ctx context.Context, l *look, s *seat) error {
-	begun := time.Now()
+	begun := r.now()
 	login, err := r.login(ctx, l.claim)
 	if err != nil {
 		return err
@@ -97,8 +96,8 @@ func (r *reconciler) handOver(ctx context.Context, l *look, s *seat) error {
 			return err
 		}
 	}
-	took := time.Since(begun)
-	now := metav1.Now()
+	now := metav1.NewTime(r.now())
+	took := now.Sub(begun)
 	note := fmt.Sprintf("Machine %s of pool %s is handed over, %s after the claim was made",
 		l.claim.Status.Machine, l.claim.Spec.Pool, roughly(now.Sub(l.claim.CreationTimestamp.Time)))
 	if s.pod != nil {
@@ -139,7 +138,7 @@ func (r *reconciler) release(ctx context.Context, l *look, s *seat, step Step) e
 	if err := r.deleteSecret(ctx, l.claim); err != nil {
 		return err
 	}
-	now := metav1.Now()
+	now := metav1.NewTime(r.now())
 	held := l.claim.Status.Machine
 	err := r.setStatus(ctx, l, func(st *v1alpha1.MachineClaimStatus) {
 		st.Phase, st.ReleasedAt, st.SecretName, st.Position, st.ExpectedWait = v1alpha1.ClaimReleased, &now, "", 0, ""
@@ -164,7 +163,11 @@ func (r *reconciler) release(ctx context.Context, l *look, s *seat, step Step) e
 	if at := l.claim.Status.BoundAt; at != nil {
 		had = now.Sub(at.Time)
 	}
-	r.event(s.about(), corev1.EventTypeNormal, "Released", fmt.Sprintf("Gave machine %s back after %s: %s", held, roughly(had), step.Message))
+	kind := corev1.EventTypeNormal
+	if step.Warn {
+		kind = corev1.EventTypeWarning
+	}
+	r.event(s.about(), kind, "Released", fmt.Sprintf("Gave machine %s back after %s: %s", held, roughly(had), step.Message))
 	return nil
 }
 

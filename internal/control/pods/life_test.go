@@ -3,9 +3,11 @@
 package pods_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -15,6 +17,7 @@ import (
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/control/pools"
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/internal/machine"
 )
 
@@ -366,4 +369,92 @@ func TestMissedEvents(t *testing.T) {
 	if claim.Status.Phase != v1alpha1.ClaimBound {
 		t.Errorf("the claim of a Pod that lost its label is %s", claim.Status.Phase)
 	}
+}
+
+// Who may make Secrets makes the claim's beforehand, with all that is known of it, to have the Pod work elsewhere.
+func TestSecretThatPretendsToBeOurs(t *testing.T) {
+	w := newWorld(t)
+	w.makePool(0, 0)
+	w.control()
+	pod := w.pod("job", nil)
+	w.becomes(pod, v1alpha1.ClaimQueued)
+	c := w.claim(pod)
+	evil, err := json.Marshal(handoff.Claim{Version: handoff.Version, Machine: "evil"})
+	w.must(err)
+	planted := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: w.pool, Name: "outrigger-" + c.Name,
+			Labels: map[string]string{v1alpha1.LabelClaim: c.Name, v1alpha1.LabelPool: w.pool},
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: v1alpha1.GroupVersion.String(), Kind: "MachineClaim", Name: c.Name, UID: c.UID,
+			}},
+		},
+		Immutable: new(true),
+		Data:      map[string][]byte{handoff.SecretKey: evil},
+	}
+	w.must(w.Create(w.Context(), planted))
+	w.eventually("the pool may have a machine", func() bool {
+		var p v1alpha1.MachinePool
+		w.must(w.Get(w.Context(), client.ObjectKey{Name: w.pool}, &p))
+		p.Spec.Max = 1
+		return w.Update(w.Context(), &p) == nil
+	})
+	w.begins(pod)
+	if s := w.secret(pod); s == nil || string(s.Machine) != pod.Annotations[v1alpha1.AnnotationMachine] || s.Key == "" {
+		t.Errorf("the Pod is given %+v", s)
+	}
+}
+
+// A Pod that no node takes gives its machine back, and says why; the next one gets it.
+func TestPodThatIsNeverScheduled(t *testing.T) {
+	w := newWorld(t)
+	w.control()
+	w.makePool(1, 1)
+	w.eventually("the pool has its limit", func() bool {
+		var p v1alpha1.MachinePool
+		w.must(w.Get(w.Context(), client.ObjectKey{Name: w.pool}, &p))
+		p.Spec.ScheduleTimeout = &metav1.Duration{Duration: 4 * time.Second}
+		return w.Update(w.Context(), &p) == nil
+	})
+	pod := w.pod("job", nil)
+	w.eventually("the gate is lifted", func() bool { return !isGated(w.reload(pod)) })
+	w.status(pod, func(st *corev1.PodStatus) {
+		st.Conditions = append(st.Conditions, corev1.PodCondition{
+			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/3 nodes are available",
+		})
+	})
+	w.hears(pod, "NotScheduled", "0/3 nodes are available")
+	if st := w.reload(pod).Status; st.Phase != corev1.PodFailed || st.Reason != "OutriggerNotScheduled" {
+		t.Errorf("the Pod is %s, %s", st.Phase, st.Reason)
+	}
+	w.becomes(pod, v1alpha1.ClaimReleased)
+	next := w.pod("next", nil)
+	w.eventually("the next one has a machine", func() bool { return !isGated(w.reload(next)) })
+}
+
+// A machine stays whose results did not all come back, as many as the pool allows.
+func TestMachinesWithResultsAreKept(t *testing.T) {
+	w := newWorld(t)
+	w.control()
+	w.makePool(0, 4) // of which one may be kept
+	left := func(name string) *corev1.Pod {
+		pod := w.pod(name, nil)
+		w.begins(pod)
+		w.status(pod, func(st *corev1.PodStatus) {
+			st.ContainerStatuses = []corev1.ContainerStatus{{Name: "build", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+				ExitCode: 125, FinishedAt: metav1.Now(), Message: v1alpha1.ResultsLeft + ": out/app.zip; fetch it\n",
+			}}}}
+		})
+		return pod
+	}
+	first := left("first")
+	w.hears(first, "MachineKept", "out/app.zip; fetch it")
+	second := left("second")
+	w.becomes(second, v1alpha1.ClaimReleased)
+	w.hears(second, "Released", "is not kept: the pool keeps 1 machines already")
+	if w.phase(first) != v1alpha1.ClaimBound || w.secret(first) == nil {
+		t.Errorf("the first is %s", w.phase(first))
+	}
+	w.remove(first)
+	w.eventually("it is given back with its Pod", func() bool { return w.held() == 0 })
 }

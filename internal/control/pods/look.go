@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -108,10 +107,20 @@ func (r *reconciler) snapshot(ctx context.Context, l *look, s *seat) (Snapshot, 
 			return Snapshot{}, err
 		}
 	}
+	out := Snapshot{Now: r.now(), Pod: describe(s.pod, wrong), Claim: claimed(l.claim, s.about())}
 	if s.kind != "" {
-		return Snapshot{Now: time.Now(), Pod: describeRun(s), Claim: claimed(l.claim, s.about())}, nil
+		out.Pod = describeRun(s)
 	}
-	return Snapshot{Now: time.Now(), Pod: describe(s.pod, wrong), Claim: claimed(l.claim, s.about())}, nil
+	if l.claim == nil {
+		return out, nil
+	}
+	if text := l.claim.Annotations[v1alpha1.ResultsLeft]; text != "" {
+		out.Pod.Left = text
+	}
+	var err error
+	counts := out.Pod.End != Running && out.Claim.KeptSince.IsZero() && (out.Claim.Keep > 0 || out.Pod.Left != "")
+	out.Claim.Limits, err = r.limits(ctx, l.claim, counts)
+	return out, err
 }
 
 // wrong says why a Pod may not have what it asks for, or "". The webhook has looked

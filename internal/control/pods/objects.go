@@ -27,11 +27,53 @@ func describe(pod *corev1.Pod, wrong string) Pod {
 		Machine:  pod.Annotations[v1alpha1.AnnotationMachine],
 		Told:     told(pod),
 	}
+	p.Unplaced, p.Left = unplaced(pod), resultsLeft(pod)
 	if pod.DeletionTimestamp != nil {
 		p.Leaves = pod.DeletionTimestamp.Time // the API server has added the grace period
 	}
 	p.End, p.EndedAt, p.Failure = endOf(pod)
 	return p
+}
+
+// unplaced is what the scheduler says of a Pod that no node has.
+func unplaced(pod *corev1.Pod) string {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status != corev1.ConditionTrue && c.Reason != corev1.PodReasonSchedulingGated && c.Message != "" {
+			return c.Message
+		}
+	}
+	return "the scheduler says nothing"
+}
+
+// resultsLeft is what a relay says of results that did not come back; "": all did.
+func resultsLeft(pod *corev1.Pod) string {
+	for _, st := range pod.Status.ContainerStatuses {
+		if t := st.State.Terminated; t != nil {
+			if text := leftIn(t.Message); text != "" {
+				return "container " + st.Name + ": " + text
+			}
+		}
+	}
+	return ""
+}
+
+// leftIn finds it in a termination message: among Tekton's results, or as a line.
+func leftIn(message string) string {
+	var results []struct{ Key, Value string }
+	if json.Unmarshal([]byte(message), &results) == nil {
+		for _, r := range results {
+			if r.Key == v1alpha1.ResultsLeft {
+				return r.Value
+			}
+		}
+		return ""
+	}
+	for line := range strings.Lines(message) {
+		if text, ok := strings.CutPrefix(line, v1alpha1.ResultsLeft+":"); ok {
+			return strings.TrimSpace(text)
+		}
+	}
+	return ""
 }
 
 func isGated(pod *corev1.Pod) bool {
@@ -135,6 +177,9 @@ func claimed(c *v1alpha1.MachineClaim, from client.Object) Claim {
 		out.Mine = from != nil && string(from.GetUID()) == h.UID
 	} else {
 		out.Holder = "nobody's Pod"
+	}
+	if at := c.Status.ReadyAt; at != nil {
+		out.ReadyAt = at.Time
 	}
 	if c.Spec.Keep != nil {
 		out.Keep = c.Spec.Keep.Duration

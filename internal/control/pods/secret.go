@@ -3,7 +3,6 @@ package pods
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -49,43 +48,74 @@ func (r *reconciler) writeSecret(ctx context.Context, c *v1alpha1.MachineClaim, 
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
+	// Made before this process died, or its answer was lost; or of an earlier claim of that name. It may also be
+	// somebody's who wants the Pod on another machine: what counts is what is in it.
 	old, found := r.findSecret(ctx, c)
 	switch {
 	case found != nil:
 		return found
 	case old == nil:
 		return err // just gone: again
-	case ownedBy(old, c):
-		return nil // made before this process died, or its answer was lost
 	}
-	if err := r.deleteExactly(ctx, old); err != nil { // of an earlier claim of that name
+	if same, err := r.holds(ctx, old, data); err != nil || same {
+		return err
+	}
+	if err := r.deleteExactly(ctx, old); err != nil {
 		return err
 	}
 	s.ResourceVersion = ""
 	return r.client.Create(ctx, s)
 }
 
-func ownedBy(s *corev1.Secret, c *v1alpha1.MachineClaim) bool {
+func ownedBy(s *metav1.PartialObjectMetadata, c *v1alpha1.MachineClaim) bool {
 	return slices.ContainsFunc(s.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == c.UID })
 }
 
-// findSecret returns the Secret of claims of c's name, or nil if there is none. The controller
-// may not read Secrets where Pods are; a patch that only tests a label answers
-// with the Secret, and changes nothing. That of somebody else is an error.
-func (r *reconciler) findSecret(ctx context.Context, c *v1alpha1.MachineClaim) (*corev1.Secret, error) {
-	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: secretName(c.Name)}}
-	test := fmt.Sprintf(`[{"op":"test","path":"/metadata/labels/%s","value":%q}]`, strings.ReplaceAll(v1alpha1.LabelClaim, "/", "~1"), c.Name)
-	err := r.client.Patch(ctx, s, client.RawPatch(types.JSONPatchType, []byte(test)))
+// The controller may not read Secrets where Pods are. A patch that only tests changes nothing, fails if the Secret is
+// another, and is answered here with the metadata alone.
+
+// findSecret returns the Secret of claims of c's name, or nil if there is none. That of somebody else, which does not
+// even say that it is Outrigger's, is an error.
+func (r *reconciler) findSecret(ctx context.Context, c *v1alpha1.MachineClaim) (*metav1.PartialObjectMetadata, error) {
+	s := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: secretName(c.Name)}}
+	label := "/metadata/labels/" + strings.ReplaceAll(v1alpha1.LabelClaim, "/", "~1")
+	same, err := r.test(ctx, s, map[string]any{label: c.Name})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
-	case apierrors.IsInvalid(err):
-		return nil, fault.New(fault.NameTaken, "Secret %s/%s is not Outrigger's", s.Namespace, s.Name).
-			WithRemedy("Delete it, or give it another name: names that begin with outrigger- are Outrigger's.")
 	case err != nil:
 		return nil, err
+	case !same:
+		return nil, fault.New(fault.NameTaken, "Secret %s/%s is not Outrigger's", s.Namespace, s.Name).
+			WithRemedy("Delete it, or give it another name: names that begin with outrigger- are Outrigger's.")
 	}
 	return s, nil
+}
+
+// holds tells whether a Secret has exactly this content for good. Who does not know the machine's key cannot have
+// made one that does.
+func (r *reconciler) holds(ctx context.Context, s *metav1.PartialObjectMetadata, data []byte) (bool, error) {
+	content := map[string][]byte{handoff.SecretKey: data}
+	same, err := r.test(ctx, s.DeepCopy(), map[string]any{"/metadata/uid": s.UID, "/immutable": true, "/data": content})
+	return same, client.IgnoreNotFound(err)
+}
+
+// test tells whether the Secret has these values, and fills in its metadata.
+func (r *reconciler) test(ctx context.Context, s *metav1.PartialObjectMetadata, values map[string]any) (bool, error) {
+	var tests []map[string]any
+	for path, value := range values {
+		tests = append(tests, map[string]any{"op": "test", "path": path, "value": value})
+	}
+	patch, err := json.Marshal(tests)
+	if err != nil {
+		return false, err
+	}
+	s.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err = r.client.Patch(ctx, s, client.RawPatch(types.JSONPatchType, patch))
+	if apierrors.IsInvalid(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // deleteSecret deletes the claim's Secret, if it has one.
@@ -103,7 +133,7 @@ func (r *reconciler) deleteSecret(ctx context.Context, c *v1alpha1.MachineClaim)
 	return r.deleteExactly(ctx, s)
 }
 
-func (r *reconciler) deleteExactly(ctx context.Context, s *corev1.Secret) error {
+func (r *reconciler) deleteExactly(ctx context.Context, s *metav1.PartialObjectMetadata) error {
 	uid := s.UID
 	return client.IgnoreNotFound(r.client.Delete(ctx, s, client.Preconditions{UID: &uid}))
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // Patches are strategic merges that name the Pod's UID: a Pod of the same name made later is
@@ -32,7 +33,7 @@ func (r *reconciler) liftGate(ctx context.Context, pod *corev1.Pod, machine stri
 func (r *reconciler) tell(ctx context.Context, s *seat, step Step) error {
 	if err := r.patch(ctx, s.pod, map[string]any{
 		"metadata": map[string]any{"uid": s.pod.UID},
-		"status":   conditionPatch(s.pod, step, time.Now()),
+		"status":   conditionPatch(s.pod, step, r.now()),
 	}, "status"); err != nil {
 		return err
 	}
@@ -45,7 +46,7 @@ func (r *reconciler) tell(ctx context.Context, s *seat, step Step) error {
 // fail makes a Pod fail that nothing has run of, as Kubernetes does with Pods whose node is
 // gone. Its Job counts a failure, its TaskRun fails with this message.
 func (r *reconciler) fail(ctx context.Context, s *seat, step Step) error {
-	status := conditionPatch(s.pod, step, time.Now())
+	status := conditionPatch(s.pod, step, r.now())
 	status["phase"], status["reason"], status["message"] = corev1.PodFailed, "Outrigger"+step.Reason, clip(step.Message)
 	if err := r.patch(ctx, s.pod, map[string]any{"metadata": map[string]any{"uid": s.pod.UID}, "status": status}, "status"); err != nil {
 		return err
@@ -61,7 +62,7 @@ func (r *reconciler) hindered(ctx context.Context, s *seat, reason string, err e
 	if s.pod == nil {
 		return err
 	}
-	step := Snapshot{Now: time.Now(), Pod: describe(s.pod, "")}.warn(reason, err.Error())
+	step := Snapshot{Now: r.now(), Pod: describe(s.pod, "")}.warn(reason, err.Error())
 	if step.Do == Tell {
 		if e := r.tell(ctx, s, step); e != nil {
 			return e
@@ -113,16 +114,13 @@ func (r *reconciler) patch(ctx context.Context, pod *corev1.Pod, change map[stri
 
 func (r *reconciler) event(about client.Object, kind, reason, note string) {
 	const most = 1024 // events.k8s.io/v1, Event.note
-	r.events.Eventf(about, nil, kind, reason, reason, "%s", note[:min(len(note), most)])
+	r.events.Eventf(about, nil, kind, reason, reason, "%s", sanitize.Text(note, most))
 }
 
-// clip keeps a message within what is read.
+// clip keeps a message within what is read. A part of it may be the words of a provider or a machine.
 func clip(message string) string {
 	const most = 2000
-	if len(message) > most {
-		return message[:most] + "..."
-	}
-	return message
+	return sanitize.Text(message, most)
 }
 
 // roughly is a duration as people say it.
