@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -199,7 +198,7 @@ func (p *Provider) tidySnapshots(wanted func(snapshot) bool) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range slices.DeleteFunc(names, func(n string) bool { return n == lockFile }) {
+	for _, name := range names { // with the locks of those who make one, which notice that they are gone
 		var s snapshot
 		err := readJSON(p.path(snapshotsDir, name, snapshotFile), &s)
 		if err == nil && wanted(s) {

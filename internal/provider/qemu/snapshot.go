@@ -33,6 +33,7 @@ const (
 	memoryFile   = "memory"
 	stateFile    = "state" // of processors and devices
 	brokenFile   = "broken"
+	lockSuffix   = ".lock" // of the file beside a snapshot that is held by who makes it
 )
 
 // ignoreShared leaves memory that is a shared file out of a saved state.
@@ -51,16 +52,17 @@ var errBroken = errors.New("it did not resume before")
 // boot is a folder that holds the kernel and the initial RAM disk.
 func (p *Provider) snapshot(ctx context.Context, binary, boot string, want snapshot) (snapshot, error) {
 	want.dir = p.path(snapshotsDir, want.key())
-	l, err := acquire(ctx, p.path(snapshotsDir, lockFile))
+	// It is published whole, so who finds it needs no lock; who makes one holds up those who want the same.
+	if there, err := want.look(); there || err != nil {
+		return want, err
+	}
+	l, err := acquire(ctx, want.dir+lockSuffix)
 	if err != nil {
 		return want, err
 	}
 	defer l.release()
-	if _, err := os.Stat(filepath.Join(want.dir, brokenFile)); err == nil {
-		return want, errBroken
-	}
-	if _, err := os.Stat(filepath.Join(want.dir, snapshotFile)); !errors.Is(err, fs.ErrNotExist) {
-		return want, err
+	if there, err := want.look(); there || err != nil {
+		return want, err // another client has made it meanwhile
 	}
 	started := time.Now()
 	if err := p.makeSnapshot(ctx, binary, boot, want); err != nil {
@@ -68,6 +70,18 @@ func (p *Provider) snapshot(ctx context.Context, binary, boot string, want snaps
 	}
 	p.log.Info("guest saved for later machines", "cpus", want.Hardware.CPUs, "memoryMiB", want.Hardware.MemoryMiB, "took", time.Since(started))
 	return want, nil
+}
+
+// look tells whether the guest was saved, and whether it can be used.
+func (s snapshot) look() (there bool, err error) {
+	if _, err := os.Stat(filepath.Join(s.dir, brokenFile)); err == nil {
+		return true, errBroken
+	}
+	_, err = os.Stat(filepath.Join(s.dir, snapshotFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, localFile(err)
 }
 
 func (p *Provider) makeSnapshot(ctx context.Context, binary, boot string, want snapshot) (err error) {
