@@ -89,7 +89,7 @@ type MachinePoolSpec struct {
 	// +kubebuilder:validation:Maximum=10000
 	// +required
 	Max int32 `json:"max"`
-	// How many machines may be under creation at a time.
+	// How many machines may be under creation at a time; until they are prepared, four times as many.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:default=4
 	// +optional
@@ -298,8 +298,8 @@ type KeepSpec struct {
 	// +kubebuilder:default="2h"
 	// +optional
 	Results *metav1.Duration `json:"results,omitempty"`
-	// How many machines may be kept at a time; unset: a quarter of the pool's max, at least one. While so many are
-	// kept the machine of another failed claim is given back at once, and an event says so.
+	// How many machines may be kept at a time; unset: as many as ask for it, and for results a quarter of the pool's max,
+	// at least one. While so many are kept the machine of another claim is given back at once, and an event says so.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	Max *int32 `json:"max,omitempty"`

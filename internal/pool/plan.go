@@ -29,12 +29,14 @@ type planner struct {
 
 	total    int // machines that exist or may exist: all that count against Max
 	creating int
+	booting  int
 	deleting int
 	leaving  int                // machines that are released, and then deleted
 	incoming int                // machines for anybody that will be idle soon
 	fresh    int                // of those, how many of the pool's image
 	unmade   int                // of those, how many the provider has not made yet
 	idle     []Machine          // for anybody, best first
+	suspect  []Machine          // for anybody, if they were well: they are waited for, and given to nobody
 	made     []Machine          // for one claim each
 	madeFor  map[string]Machine // the same, by the claim
 	unmet    []int              // claims without a machine, in order
@@ -52,6 +54,8 @@ func newPlanner(s Snapshot) *planner {
 		switch {
 		case m.Phase == Creating:
 			p.creating++
+		case m.Phase == Booting:
+			p.booting++
 		case m.Phase == Deleting:
 			p.deleting++
 		case m.Phase == Releasing && !m.Returns:
@@ -61,6 +65,8 @@ func newPlanner(s Snapshot) *planner {
 		case m.For != "" && m.Phase <= Idle:
 			p.madeFor[m.For] = m
 			p.made = append(p.made, m)
+		case m.Phase == Idle && m.Suspect:
+			p.suspect = append(p.suspect, m)
 		case m.Phase == Idle:
 			p.idle = append(p.idle, m)
 		case m.Phase < Idle || m.Phase == Releasing && m.Returns:
@@ -113,7 +119,7 @@ func (p *planner) dropIdle(n int, why Why) {
 
 // close lets go of all that nobody uses.
 func (p *planner) close() {
-	for _, m := range slices.Concat(p.made, p.idle) {
+	for _, m := range slices.Concat(p.made, p.idle, p.suspect) {
 		if m.Phase == Idle {
 			p.drop(m, WhyClosing)
 		}
@@ -124,7 +130,12 @@ func (p *planner) close() {
 
 // shrink obeys a Max that was lowered, before those who wait get the rest.
 func (p *planner) shrink() {
-	p.dropIdle(p.total-p.deleting-p.Pool.Max, WhyExcess)
+	excess := p.total - p.deleting - p.Pool.Max
+	for ; excess > 0 && len(p.suspect) > 0; excess-- {
+		p.drop(p.suspect[0], WhyExcess)
+		p.suspect = p.suspect[1:]
+	}
+	p.dropIdle(excess, WhyExcess)
 }
 
 // bind gives machines away, in the queue's order.
@@ -133,7 +144,7 @@ func (p *planner) bind() {
 	for _, i := range p.queue {
 		c := p.Claims[i]
 		switch m, ok := p.madeFor[c.UID]; {
-		case ok && m.Phase == Idle:
+		case ok && m.Phase == Idle && !m.Suspect:
 			p.Bind = append(p.Bind, Binding{i, m.Name})
 			bound[m.Name] = true
 			continue
@@ -183,7 +194,7 @@ func (p *planner) create() {
 	}
 	p.forClaim = len(p.wants)
 	current := min(incoming, p.fresh)
-	for _, m := range p.idle {
+	for _, m := range slices.Concat(p.idle, p.suspect) {
 		if !Outdated(p.Pool, m, p.Now) {
 			current++
 		}
@@ -204,15 +215,21 @@ func (p *planner) create() {
 // room is how many machines more there may be.
 func (p *planner) room() int { return p.Pool.Max - p.total }
 
+// bootingPer is how many machines may boot and be prepared for each that may be under creation: a provider is asked for
+// them all the while, and who prepares them has connections to them.
+const bootingPer = 4
+
 // allowance is how many creations may begin now.
 func (p *planner) allowance() int {
+	most := max(1, p.Pool.MaxCreating)
+	boot := bootingPer*most - p.creating - p.booting
 	switch {
 	case p.Now.Before(p.Pool.BackoffUntil):
 		return 0
 	case p.Pool.Failures > 0:
-		return 1 - p.creating
+		return min(boot, 1-p.creating)
 	}
-	return max(1, p.Pool.MaxCreating) - p.creating
+	return min(boot, most-p.creating)
 }
 
 // retire deletes idle machines of which there are too many, and outdated ones as far as

@@ -69,6 +69,7 @@ type Machine struct {
 	Since     time.Time // when it came into its phase
 	Uses      int       // claims that it has served
 	Returns   bool      // Releasing, and will be idle again
+	Suspect   bool      // Idle, and did not answer when it was last asked
 }
 
 // A Claim waits for a machine.
@@ -136,11 +137,12 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonStarting Reason = "MachineStarting" // a machine for it is on its way
-	ReasonAtMax    Reason = "PoolAtMax"       // all machines that there may be are in use
-	ReasonBackoff  Reason = "CreationFailed"  // making machines failed and is tried again later
-	ReasonLimited  Reason = "CreationLimited" // as many are under creation as may be
-	ReasonNoImage  Reason = "ImageNotBuilt"   // there is no image yet to make machines of
+	ReasonStarting Reason = "MachineStarting"   // a machine for it is on its way
+	ReasonAtMax    Reason = "PoolAtMax"         // all machines that there may be are in use
+	ReasonBackoff  Reason = "CreationFailed"    // making machines failed and is tried again later
+	ReasonLimited  Reason = "CreationLimited"   // as many are under creation as may be
+	ReasonNoImage  Reason = "ImageNotBuilt"     // there is no image yet to make machines of
+	ReasonIll      Reason = "MachinesUnhealthy" // machines are free and do not answer
 	ReasonClosing  Reason = "PoolDeleted"
 )
 

@@ -47,6 +47,8 @@ func (p *planner) reason(i, before int) (Reason, string) {
 		return ReasonStarting, "a machine is starting"
 	case p.Now.Before(p.Pool.BackoffUntil):
 		return ReasonBackoff, p.Pool.Trouble
+	case before >= p.room() && len(p.suspect) > 0:
+		return ReasonIll, fmt.Sprintf("%d of the pool's %d machines are free and do not answer", len(p.suspect), p.total)
 	case before >= p.room():
 		return ReasonAtMax, fmt.Sprintf("the pool has %d machines, its max is %d", p.total, p.Pool.Max)
 	}

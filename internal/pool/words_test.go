@@ -18,7 +18,7 @@ var phaseWords = map[string]Phase{
 // parse reads a snapshot, one thing a line:
 //
 //	pool warm=1 max=3
-//	m1 idle 5m age=1h image=x for=c1 ns=a uses=2 returns
+//	m1 idle 5m age=1h image=x for=c1 ns=a uses=2 returns suspect
 //	c1 waits 2m ns=a image=x prio=1
 func parse(t *testing.T, text string) Snapshot {
 	t.Helper()
@@ -43,7 +43,7 @@ func parse(t *testing.T, text string) Snapshot {
 		if kind != "pool" {
 			kind = f[1]
 			rest = f[2:]
-			if len(rest) > 0 && !strings.Contains(rest[0], "=") && rest[0] != "returns" && rest[0] != "fresh" {
+			if len(rest) > 0 && !strings.Contains(rest[0], "=") && rest[0] != "returns" && rest[0] != "fresh" && rest[0] != "suspect" {
 				m.Since, c.Created = ago(rest[0]), ago(rest[0])
 				rest = rest[1:]
 			}
@@ -93,6 +93,8 @@ func parse(t *testing.T, text string) Snapshot {
 				m.Uses = n
 			case "returns":
 				m.Returns = true
+			case "suspect":
+				m.Suspect = true
 			case "prio":
 				c.Priority = n
 			default:

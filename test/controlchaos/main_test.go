@@ -70,6 +70,7 @@ func control(text string) error {
 		Times: pools.Times{
 			Check: 500 * time.Millisecond, Survey: 300 * time.Millisecond, Grace: time.Second,
 			Backoff: 20 * time.Millisecond, BackoffMost: 200 * time.Millisecond, Call: 2 * time.Second, Herald: 100 * time.Millisecond,
+			Toleration: time.Second, LoneToleration: 3 * time.Second,
 		},
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

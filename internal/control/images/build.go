@@ -50,7 +50,7 @@ func (r *reconciler) build(ctx context.Context, l *look) error {
 	}
 	name := string(login.Machine)
 	if _, err := r.setStatus(ctx, l, func(st *v1alpha1.MachineImageStatus) {
-		now := metav1.Now()
+		now := metav1.NewTime(r.now())
 		st.Build.Phase, st.Build.ScriptAt, st.Build.Machine = v1alpha1.BuildScript, &now, name
 		built(l.image, st, false, v1alpha1.ReasonImageBuilding, fmt.Sprintf("image %s is being built on machine %s", l.wanted, name))
 	}); err != nil {
@@ -248,10 +248,10 @@ func (r *reconciler) finish(ctx context.Context, l *look, output string) error {
 	}
 	var took time.Duration
 	err := r.goOn(ctx, l, func(st *v1alpha1.MachineImageStatus) {
-		done(st.Build)
+		r.done(st.Build)
 		took = st.Build.EndedAt.Sub(st.Build.StartedAt.Time)
 		st.Build.Output = output
-		made := described(l.image, l.wanted, l.stored[l.wanted])
+		made := r.described(l.image, l.wanted, l.stored[l.wanted])
 		made.Took = &metav1.Duration{Duration: took.Round(time.Second)}
 		at := 0
 		if len(st.Images) > 0 && st.Images[0].Name == st.Image {
@@ -281,8 +281,8 @@ func without(all []v1alpha1.BuiltImage, name string) []v1alpha1.BuiltImage {
 }
 
 // described is an image as the status has it.
-func described(i *v1alpha1.MachineImage, name string, have provider.Image) v1alpha1.BuiltImage {
-	now := metav1.Now()
+func (r *reconciler) described(i *v1alpha1.MachineImage, name string, have provider.Image) v1alpha1.BuiltImage {
+	now := metav1.NewTime(r.now())
 	return v1alpha1.BuiltImage{Name: name, Base: i.Spec.Base, Since: &now, Bytes: have.Bytes}
 }
 
@@ -291,7 +291,7 @@ const keptMark = "; machine "
 
 // fail writes down that a try has failed, why, and when the next one is.
 func (r *reconciler) fail(ctx context.Context, l *look, f failure) error {
-	now := metav1.Now()
+	now := metav1.NewTime(r.now())
 	var keep time.Duration
 	if k := l.image.Spec.KeepOnFailure; f.machine && k != nil {
 		keep = max(0, k.Duration)

@@ -65,13 +65,14 @@ func (r *reconciler) discard(ctx context.Context, l *look, images []v1alpha1.Bui
 }
 
 // user names somebody who uses an image of the provider; "": nobody that this cluster knows of. The provider
-// knows of machines of others.
+// knows of machines of others. What is deleted for that is gone for good, and a cache that is behind does not show who
+// has just begun: so the API server is asked.
 func (r *reconciler) user(ctx context.Context, owner *v1alpha1.MachineImage, image string) (string, error) {
 	if image == owner.Spec.Use || image == owner.Status.Image && owner.DeletionTimestamp.IsZero() {
 		return "MachineImage " + owner.Name, nil
 	}
 	var machines v1alpha1.MachineList
-	if err := r.client.List(ctx, &machines); err != nil {
+	if err := r.live.List(ctx, &machines); err != nil {
 		return "", err
 	}
 	for _, m := range machines.Items {
@@ -80,7 +81,7 @@ func (r *reconciler) user(ctx context.Context, owner *v1alpha1.MachineImage, ima
 		}
 	}
 	var all v1alpha1.MachinePoolList
-	if err := r.client.List(ctx, &all); err != nil {
+	if err := r.live.List(ctx, &all); err != nil {
 		return "", err
 	}
 	for _, p := range all.Items {
@@ -89,7 +90,7 @@ func (r *reconciler) user(ctx context.Context, owner *v1alpha1.MachineImage, ima
 		}
 	}
 	var claims v1alpha1.MachineClaimList
-	if err := r.client.List(ctx, &claims); err != nil {
+	if err := r.live.List(ctx, &claims); err != nil {
 		return "", err
 	}
 	for _, c := range claims.Items {
@@ -98,7 +99,7 @@ func (r *reconciler) user(ctx context.Context, owner *v1alpha1.MachineImage, ima
 		}
 	}
 	var others v1alpha1.MachineImageList
-	if err := r.client.List(ctx, &others); err != nil {
+	if err := r.live.List(ctx, &others); err != nil {
 		return "", err
 	}
 	for _, i := range others.Items {
@@ -164,7 +165,7 @@ func (r *reconciler) endImages(ctx context.Context, l *look) (next, error) {
 
 func (r *reconciler) poolsFrom(ctx context.Context, image string) ([]string, error) {
 	var all v1alpha1.MachinePoolList
-	if err := r.client.List(ctx, &all); err != nil {
+	if err := r.live.List(ctx, &all); err != nil {
 		return nil, err
 	}
 	var from []string

@@ -45,6 +45,7 @@ type Options struct {
 	Times     Times
 	// Renew is as in [pools.Options].
 	Renew func(handoff.Claim) (handoff.Claim, error)
+	Now   func() time.Time // nil: time.Now
 }
 
 // Times are limits and intervals; those that are zero get their defaults.
@@ -85,6 +86,14 @@ const (
 	// retryMost is the longest pause between tries after errors of the API server.
 	retryMost = 30 * time.Second
 )
+
+// now is the time, by the clock that the controller was given.
+func (r *reconciler) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}
 
 // Caches are what the manager's cache is to hold of the objects that only this package watches.
 func Caches(namespace string) map[client.Object]cache.ByObject {

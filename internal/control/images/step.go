@@ -38,7 +38,7 @@ func (r *reconciler) step(ctx context.Context, l *look) (next, error) {
 	if b := i.Status.Build; l.claim == nil && b != nil && b.KeptUntil != nil { // somebody has looked, and given it back
 		return next{now: true}, r.notKept(ctx, l)
 	}
-	s := Decide(l.snapshot(time.Now()))
+	s := Decide(l.snapshot(r.now()))
 	switch s.Do {
 	case Settle:
 		return r.settle(ctx, l)
@@ -92,7 +92,7 @@ func (r *reconciler) wait(ctx context.Context, l *look, s Step) (next, error) {
 		n.after = min(n.after, r.Times.Inputs)
 	}
 	if !s.Again.IsZero() {
-		n.after = min(n.after, max(time.Millisecond, time.Until(s.Again)))
+		n.after = min(n.after, max(time.Millisecond, s.Again.Sub(r.now())))
 	}
 	return n, nil
 }
@@ -175,7 +175,7 @@ func (r *reconciler) settle(ctx context.Context, l *look) (next, error) {
 	changed, err := r.setStatus(ctx, l, func(st *v1alpha1.MachineImageStatus) {
 		reason, message := v1alpha1.ReasonImageExists, "image "+l.wanted+" existed already"
 		if b := st.Build; b != nil && b.Image == l.wanted && b.Phase == v1alpha1.BuildSaving { // an answer that was lost
-			done(b)
+			r.done(b)
 		}
 		if st.Build != nil {
 			st.Build.Machine = ""
@@ -188,7 +188,7 @@ func (r *reconciler) settle(ctx context.Context, l *look) (next, error) {
 		if pinned {
 			reason, message = v1alpha1.ReasonImagePinned, "spec.use names image "+l.wanted
 		} else {
-			st.Images = front(st.Images, described(l.image, l.wanted, have))
+			st.Images = front(st.Images, r.described(l.image, l.wanted, have))
 		}
 		st.Image = l.wanted
 		built(l.image, st, true, reason, message)
@@ -232,8 +232,8 @@ func front(all []v1alpha1.BuiltImage, first v1alpha1.BuiltImage) []v1alpha1.Buil
 }
 
 // done ends a build well.
-func done(b *v1alpha1.ImageBuild) {
-	now := metav1.Now()
+func (r *reconciler) done(b *v1alpha1.ImageBuild) {
+	now := metav1.NewTime(r.now())
 	b.Phase, b.EndedAt, b.Failures, b.FailedLine, b.RetryAt, b.KeptUntil = v1alpha1.BuildDone, &now, 0, 0, nil, nil
 }
 

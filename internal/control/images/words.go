@@ -4,6 +4,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 const (
@@ -15,14 +16,11 @@ const (
 const noteMost = 1024
 
 func (r *reconciler) event(i *v1alpha1.MachineImage, kind, reason, note string) {
-	r.events.Eventf(i, nil, kind, reason, reason, "%s", note[:min(len(note), noteMost)])
+	r.events.Eventf(i, nil, kind, reason, reason, "%s", sanitize.Text(note, noteMost))
 }
 
-// clip keeps a message within what is read.
+// clip keeps a message within what is read. A part of it may be the words of a script or a provider.
 func clip(message string) string {
 	const most = 2000
-	if len(message) > most {
-		return message[:most] + "..."
-	}
-	return message
+	return sanitize.Text(message, most)
 }

@@ -48,6 +48,7 @@ type Options struct {
 	Times          pools.Times
 	ImageTimes     images.Times
 	Log            *slog.Logger
+	Now            func() time.Time // nil: time.Now
 }
 
 // A Lease says how fast another controller takes over; zero fields get client-go's defaults.
@@ -82,16 +83,19 @@ func New(ctx context.Context, rc *rest.Config, o Options) (ctrl.Manager, error) 
 	}
 	err = pools.Setup(ctx, mgr, pools.Options{
 		Namespace: o.Namespace, Owner: "k8s-" + o.ClusterID,
-		Places: o.Places, Readier: o.Readier, Renew: o.Renew, Log: o.Log, Times: o.Times,
+		Places: o.Places, Readier: o.Readier, Renew: o.Renew, Log: o.Log, Times: o.Times, Now: o.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := pods.Setup(ctx, mgr, pods.Options{Namespace: o.Namespace, Log: o.Log, Renew: o.Renew}); err != nil {
+	if err := pods.Setup(ctx, mgr, pods.Options{Namespace: o.Namespace, Log: o.Log, Renew: o.Renew, Now: o.Now}); err != nil {
 		return nil, err
 	}
 	if o.Maker != nil {
-		if err := images.Setup(mgr, images.Options{Namespace: o.Namespace, Places: o.Places, Maker: o.Maker, Log: o.Log, Times: o.ImageTimes, Renew: o.Renew}); err != nil {
+		err := images.Setup(mgr, images.Options{
+			Namespace: o.Namespace, Places: o.Places, Maker: o.Maker, Log: o.Log, Times: o.ImageTimes, Renew: o.Renew, Now: o.Now,
+		})
+		if err != nil {
 			return nil, err
 		}
 	}

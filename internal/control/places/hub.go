@@ -19,6 +19,7 @@ type Hub struct {
 	URL    string // as Pods and the controller dial it
 	CA     string // PEM; "": the system's
 	Signer creds.Signer
+	Now    func() time.Time // nil: time.Now
 }
 
 // passLife bounds how long after its hand-over a Pod may still dial its machine
@@ -45,8 +46,15 @@ func firstHost(ep machine.Endpoint) string {
 }
 
 func (h *Hub) step(network, address, who string, life time.Duration) (machine.Via, error) {
-	pass, err := h.Signer.Sign(creds.Pass{Network: network, To: []string{address}, For: who, Expires: time.Now().Add(life)})
+	pass, err := h.Signer.Sign(creds.Pass{Network: network, To: []string{address}, For: who, Expires: h.now().Add(life)})
 	return via.Hub(h.URL, network, pass, h.CA), err
+}
+
+func (h *Hub) now() time.Time {
+	if h.Now != nil {
+		return h.Now()
+	}
+	return time.Now()
 }
 
 // Renew gives a claim a fresh pass, if its machine is reached through a hub.

@@ -31,7 +31,7 @@ func (s *scheduler) bind(ctx context.Context, m *v1alpha1.Machine, cl *v1alpha1.
 // changed: of two machines that a claim has, that one counts.
 func (s *scheduler) bound(ctx context.Context, m *v1alpha1.Machine, cl *v1alpha1.MachineClaim) error {
 	cl = cl.DeepCopy()
-	now := metav1.Now()
+	now := metav1.NewTime(s.now())
 	st := &cl.Status
 	st.Phase, st.Machine, st.BoundAt, st.Position, st.ExpectedWait = v1alpha1.ClaimBound, m.Name, &now, 0, ""
 	meta.SetStatusCondition(&st.Conditions, metav1.Condition{

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -85,19 +86,25 @@ type Options struct {
 	Readier   Readier
 	Log       *slog.Logger
 	Times     Times
+	Now       func() time.Time // nil: time.Now
 	// Renew brings up to date what a claim says of the way to its machine; nil: nothing of it ends.
 	Renew func(handoff.Claim) (handoff.Claim, error)
 }
 
 // Times are limits and intervals; those that are zero get their defaults.
 type Times struct {
-	Check       time.Duration // between health checks of an idle machine: 1m
+	Check       time.Duration // between health checks of an idle machine: 1m; a quarter of it after one that failed
 	Survey      time.Duration // between looks at each provider's list: 1m
-	Grace       time.Duration // how old an unknown machine must be to be deleted: 5m
+	Grace       time.Duration // how long a machine must be known to be without an object to be deleted: 5m
 	Backoff     time.Duration // after the first failed creation, doubled for each further one: 5s
 	BackoffMost time.Duration // 5m
 	Call        time.Duration // limit of one call to a provider, other than Create: 1m
 	Herald      time.Duration // between writes of what people read: 1s
+
+	// When a machine that looks ill is given up: see [core.judge].
+	Failures       int           // so many looks in a row: 3
+	Toleration     time.Duration // for so long: 5m
+	LoneToleration time.Duration // while no other machine of the pool looks well: 30m
 }
 
 // Defaults fills in what is not said.
@@ -113,10 +120,15 @@ func (t Times) Defaults() Times {
 		{&t.BackoffMost, 5 * time.Minute},
 		{&t.Call, time.Minute},
 		{&t.Herald, time.Second},
+		{&t.Toleration, 5 * time.Minute},
+		{&t.LoneToleration, 30 * time.Minute},
 	} {
 		if *f.field == 0 {
 			*f.field = f.value
 		}
+	}
+	if t.Failures == 0 {
+		t.Failures = 3
 	}
 	return t
 }
@@ -153,6 +165,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		stats:  newStats(),
 		meters: newMeters(),
 	}
+	c.stats.turn(c.now)
 	c.herald = newHerald(c)
 	if err := c.setupScheduler(mgr); err != nil {
 		return err
@@ -164,6 +177,20 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	return mgr.Add(&survey{c})
+}
+
+// now is the time, by the clock that the controller was given.
+func (c *core) now() time.Time {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return time.Now()
+}
+
+// stamp is the time as objects hold it.
+func (c *core) stamp() *metav1.Time {
+	now := metav1.NewTime(c.now())
+	return &now
 }
 
 // owner is the owner of a pool's machines at its provider.

@@ -57,6 +57,22 @@ func secret(ctx context.Context, live client.Reader, namespace, what, name, keys
 	return s, nil
 }
 
+// poolOf returns the machine's pool; nil: it is gone, or going, and the machine goes with it. That it is gone is for
+// good, and a cache that is behind looks the same: so the API server is asked.
+func (k *keeper) poolOf(ctx context.Context, m *v1alpha1.Machine) (*v1alpha1.MachinePool, error) {
+	p := k.view.pool(m.Spec.Pool)
+	if p == nil {
+		p = &v1alpha1.MachinePool{}
+		if err := k.live.Get(ctx, client.ObjectKey{Name: m.Spec.Pool}, p); err != nil {
+			return nil, client.IgnoreNotFound(err)
+		}
+	}
+	if !p.DeletionTimestamp.IsZero() {
+		return nil, nil
+	}
+	return p, nil
+}
+
 // begin lets a machine be created, unless there are more than may be: a
 // controller that was paused and does not lead any more may have ordered some, from
 // what it knew before. Each looks after its object is written and before
@@ -84,14 +100,17 @@ func (k *keeper) begin(ctx context.Context, m *v1alpha1.Machine) (next, error) {
 // create asks the provider for the machine. It may have been asked before, by this
 // process or one that died: the name makes it the same machine.
 func (k *keeper) create(ctx context.Context, m *v1alpha1.Machine) (next, error) {
-	p := k.view.pool(m.Spec.Pool)
-	if p == nil || !p.DeletionTimestamp.IsZero() {
+	p, err := k.poolOf(ctx, m)
+	if err != nil {
+		return next{}, err
+	}
+	if p == nil {
 		return k.enter(ctx, m, v1alpha1.MachineDeleting, "PoolDeleted", "")
 	}
-	if _, until, _ := k.stats.trouble(p); time.Now().Before(until) {
-		return next{after: jitter(time.Until(until))}, nil
+	if _, until, _ := k.stats.trouble(p); k.now().Before(until) {
+		return next{after: jitter(until.Sub(k.now()))}, nil
 	}
-	if time.Now().After(bootDeadline(p, m)) {
+	if k.now().After(bootDeadline(p, m)) {
 		return k.fail(ctx, m, string(fault.BootTimeout), "the provider did not make it in time")
 	}
 	place, err := k.place(ctx, p)
@@ -124,10 +143,7 @@ func (k *keeper) create(ctx context.Context, m *v1alpha1.Machine) (next, error) 
 // createFailed decides between another try of the same machine and giving it
 // up: an answer that was lost may have left a machine, which the next try finds.
 func (k *keeper) createFailed(ctx context.Context, p *v1alpha1.MachinePool, m *v1alpha1.Machine, err error) (next, error) {
-	kind := fault.Of(err)
-	if kind == fault.Internal { // the provider gave no kind: it did not answer as it should
-		kind = fault.ProviderDown
-	}
+	kind := kindOf(err)
 	k.meters.createFailed(p.Name, string(kind))
 	if kind == fault.UnknownImage && m.Annotations[v1alpha1.AnnotationMadeFor] != "" {
 		return k.fail(ctx, m, string(kind), err.Error()) // one claim's mistake is nobody else's pause
@@ -138,7 +154,7 @@ func (k *keeper) createFailed(ctx context.Context, p *v1alpha1.MachinePool, m *v
 	}
 	k.herald.dirty(p.Name)
 	mayExist := fault.Lookup(kind).Retry && kind != fault.NoCapacity
-	if mayExist && time.Now().Before(bootDeadline(p, m)) {
+	if mayExist && k.now().Before(bootDeadline(p, m)) {
 		err := k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) { notReady(m, st, string(kind), err.Error()) })
 		return next{now: true}, err
 	}
@@ -163,6 +179,7 @@ func bootDeadline(p *v1alpha1.MachinePool, m *v1alpha1.Machine) time.Time {
 func (c *core) fail(ctx context.Context, m *v1alpha1.Machine, reason, message string) (next, error) {
 	n, err := c.enter(ctx, m, v1alpha1.MachineFailed, reason, message)
 	if err == nil {
+		c.stats.forget(m)
 		c.Log.Warn("machine given up", "pool", m.Spec.Pool, "machine", m.Name, "reason", reason, "message", message)
 		c.meters.failed(m.Spec.Pool, reason)
 		c.event(m, warning, "MachineFailed", fmt.Sprintf("%s: %s", reason, message))

@@ -2,7 +2,6 @@ package pools
 
 import (
 	"context"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +22,7 @@ func (k *keeper) delete(ctx context.Context, m *v1alpha1.Machine) (next, error) 
 	if !controllerutil.ContainsFinalizer(m, v1alpha1.FinalizerMachine) {
 		return next{}, client.IgnoreNotFound(k.client.Delete(ctx, m))
 	}
+	k.stats.forget(m)
 	p := k.view.pool(m.Spec.Pool)
 	place, err := k.place(ctx, p)
 	if err == nil {
@@ -42,7 +42,7 @@ func (k *keeper) delete(ctx context.Context, m *v1alpha1.Machine) (next, error) 
 	if err != nil {
 		k.meters.deleteFailed(m.Spec.Pool, string(fault.Of(err)))
 		k.Log.Info("deletion is tried again", "pool", m.Spec.Pool, "machine", m.Name, "error", err)
-		wait := min(k.Times.BackoffMost, max(k.Times.Backoff, time.Since(since(m))/4))
+		wait := min(k.Times.BackoffMost, max(k.Times.Backoff, k.now().Sub(since(m))/4))
 		return next{after: jitter(wait)}, k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
 			notReady(m, st, "DeleteFailed", err.Error())
 		})
@@ -52,7 +52,6 @@ func (k *keeper) delete(ctx context.Context, m *v1alpha1.Machine) (next, error) 
 	if err := client.IgnoreNotFound(k.client.Delete(ctx, login)); err != nil {
 		return next{}, err
 	}
-	k.stats.forget(m)
 	if m.DeletionTimestamp.IsZero() {
 		if err := client.IgnoreNotFound(k.client.Delete(ctx, m, client.Preconditions{UID: &m.UID})); err != nil {
 			return next{}, err

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -108,7 +109,7 @@ func (h *herald) round(ctx context.Context, name string, r report) {
 		if e := h.tellPool(ctx, p); err == nil {
 			err = e
 		}
-	} else if len(r.claims) == 0 {
+	} else if h.meters.forget(name); len(r.claims) == 0 {
 		h.mu.Lock()
 		delete(h.news, name)
 		h.mu.Unlock()
@@ -128,7 +129,7 @@ func (h *herald) tellClaims(ctx context.Context, r report) (rest bool, err error
 	g.SetLimit(writes)
 	told := 0
 	waiting := make(map[types.UID]bool, len(r.queue))
-	now := time.Now()
+	now := h.now()
 	for _, w := range r.queue {
 		old := r.claims[w.Claim]
 		waiting[old.UID] = true
@@ -185,7 +186,7 @@ func (h *herald) tellClaim(ctx context.Context, c *v1alpha1.MachineClaim, w pool
 	}
 	h.view.wroteClaims.wrote(c)
 	h.mu.Lock()
-	h.said[c.UID] = saying{time.Now(), string(w.Reason)}
+	h.said[c.UID] = saying{h.now(), string(w.Reason)}
 	h.mu.Unlock()
 	if before.reason != string(w.Reason) {
 		h.onClaim(c, normal, "Waiting", waitingNote(c, w, of))
@@ -202,11 +203,29 @@ func (h *herald) tellPool(ctx context.Context, p *v1alpha1.MachinePool) error {
 		}
 	}
 	h.meters.counts(p.Name, machines, queued)
+	h.meters.health(p.Name, h.illOf(p), h.held(p) != "")
 	h.meters.token(p.Name, h.stats.tokenEnd(p))
 	desired := p.DeepCopy()
 	h.poolStatus(desired, machines, queued)
 	if sameStatus(p, desired) {
 		return nil
 	}
-	return client.IgnoreNotFound(h.client.Status().Update(ctx, desired))
+	if err := h.client.Status().Update(ctx, desired); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	h.tellHealth(p, desired)
+	return nil
+}
+
+// tellHealth says when the replacement of machines that look ill stops, and when it goes on.
+func (h *herald) tellHealth(before, after *v1alpha1.MachinePool) {
+	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.PoolMachinesHealthy)
+	is := meta.FindStatusCondition(after.Status.Conditions, v1alpha1.PoolMachinesHealthy)
+	stopped := was != nil && was.Reason == reasonHeld
+	switch {
+	case is.Reason == reasonHeld && !stopped:
+		h.event(after, warning, reasonHeld, is.Message)
+	case is.Reason != reasonHeld && stopped:
+		h.event(after, normal, "ReplacementGoesOn", "fewer machines look ill, and nothing points to an outage")
+	}
 }

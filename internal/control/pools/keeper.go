@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // The keeper carries one machine through its phases.
@@ -103,8 +104,7 @@ func (c *core) setStatus(ctx context.Context, m *v1alpha1.Machine, change func(*
 	before := m.Status.Phase
 	change(&m.Status)
 	if m.Status.Phase != before {
-		now := metav1.Now()
-		m.Status.PhaseSince = &now
+		m.Status.PhaseSince = c.stamp()
 	}
 	if err := c.client.Status().Update(ctx, m); err != nil {
 		return err
@@ -133,16 +133,15 @@ func status(ok bool) metav1.ConditionStatus {
 	return metav1.ConditionFalse
 }
 
-// clip keeps a message within what a condition may hold, and within what is read.
+// clip keeps a message within what a condition may hold, and within what is read. A part of it may be the words of
+// a provider or a machine.
 func clip(message string) string {
 	const most = 2000
-	if len(message) > most {
-		return message[:most] + "..."
-	}
-	return message
+	return sanitize.Text(message, most)
 }
 
-// jitter spreads what would happen at the same moment: d to 1.2 d.
+// jitter spreads what would happen at the same moment: d to 1.2 d. What is overdue is due now.
 func jitter(d time.Duration) time.Duration {
+	d = max(0, d)
 	return d + rand.N(d/5+1)
 }

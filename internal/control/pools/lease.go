@@ -3,7 +3,6 @@ package pools
 import (
 	"context"
 	"fmt"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -16,38 +15,6 @@ import (
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/pool"
 )
-
-// idle checks from time to time whether a free machine would serve, and notes
-// that one was bound.
-func (k *keeper) idle(ctx context.Context, m *v1alpha1.Machine) (next, error) {
-	if m.Spec.Claim != nil {
-		err := k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
-			now := metav1.Now()
-			st.Phase, st.LeasedAt = v1alpha1.MachineLeased, &now
-		})
-		return next{now: true}, err
-	}
-	if due := k.stats.checkDue(m, since(m), k.Times.Check); due > 0 {
-		return next{after: due}, nil
-	}
-	login, err := k.login(ctx, m)
-	if err == nil {
-		limit, cancel := context.WithTimeout(ctx, k.Times.Call)
-		defer cancel()
-		err = k.Readier.Check(limit, login)
-	} else if !apierrors.IsNotFound(err) && fault.Of(err) == fault.Internal {
-		return next{}, err // the API server, not the machine
-	}
-	if ctx.Err() != nil {
-		return next{}, ctx.Err()
-	}
-	if err != nil {
-		// Bound meanwhile: then the write conflicts, and whoever has it will see.
-		return k.fail(ctx, m, string(fault.Of(err)), "health check: "+err.Error())
-	}
-	k.stats.checked(m)
-	return next{after: jitter(k.Times.Check)}, nil
-}
 
 // over tells whether the machine's claim is over, or has another machine.
 func (k *keeper) over(ctx context.Context, m *v1alpha1.Machine) (bool, error) {
@@ -80,9 +47,11 @@ func (k *keeper) leased(ctx context.Context, m *v1alpha1.Machine) (next, error) 
 	if err != nil || !over {
 		return next{}, err
 	}
+	k.stats.forget(m)
 	if p := k.view.pool(m.Spec.Pool); p != nil && m.Status.LeasedAt != nil {
-		k.stats.leased(p, time.Since(m.Status.LeasedAt.Time))
-		k.meters.leased(p.Name, time.Since(m.Status.LeasedAt.Time))
+		took := k.now().Sub(m.Status.LeasedAt.Time)
+		k.stats.leased(p, took)
+		k.meters.leased(p.Name, took)
 	}
 	return k.enter(ctx, m, v1alpha1.MachineReleasing, "Released", fmt.Sprintf("claim %s/%s is over", m.Spec.Claim.Namespace, m.Spec.Claim.Name))
 }
@@ -90,15 +59,18 @@ func (k *keeper) leased(ctx context.Context, m *v1alpha1.Machine) (next, error) 
 // release cleans the machine, or hands it to its deletion. A machine that is
 // clean has no claim any more; that is written before it is free.
 func (k *keeper) release(ctx context.Context, m *v1alpha1.Machine) (next, error) {
-	p := k.view.pool(m.Spec.Pool)
-	if m.Spec.Claim == nil {
-		return k.free(ctx, m)
+	p, err := k.poolOf(ctx, m)
+	if err != nil {
+		return next{}, err
 	}
-	if p == nil || !p.DeletionTimestamp.IsZero() {
+	if m.Spec.Claim == nil {
+		return k.free(ctx, p, m)
+	}
+	if p == nil {
 		return k.enter(ctx, m, v1alpha1.MachineDeleting, "PoolDeleted", "")
 	}
 	planned := k.planned(p)
-	after := plannedMachine(planned, m, time.Now())
+	after := plannedMachine(planned, m, k.now())
 	place, err := k.place(ctx, p)
 	if err != nil {
 		k.Log.Info("release is tried again", "machine", m.Name, "error", err)
@@ -127,15 +99,16 @@ func (k *keeper) release(ctx context.Context, m *v1alpha1.Machine) (next, error)
 	return next{now: true}, nil
 }
 
-// clean ends what the claim has left. A machine that cannot be cleaned is not used again.
+// clean ends what the claim has left. A machine that cannot be cleaned is not used again; one that does not answer gets
+// as long as an idle one that does not.
 func (k *keeper) clean(ctx context.Context, p *v1alpha1.MachinePool, place Place, m *v1alpha1.Machine, again bool) (next, error) {
 	login, err := k.login(ctx, m)
 	if err != nil && !apierrors.IsNotFound(err) {
 		return next{}, err
 	}
+	limit, cancel := context.WithTimeout(ctx, k.Times.Call)
+	defer cancel()
 	if err == nil {
-		limit, cancel := context.WithTimeout(ctx, k.Times.Call)
-		defer cancel()
 		var w Work
 		if w, err = k.workOn(limit, p, place, m); err == nil {
 			login.Lease = LeaseName(m.Spec.Claim.Name, types.UID(m.Spec.Claim.UID))
@@ -145,7 +118,16 @@ func (k *keeper) clean(ctx context.Context, p *v1alpha1.MachinePool, place Place
 	if ctx.Err() != nil {
 		return next{}, ctx.Err()
 	}
-	if err != nil {
+	age := k.now().Sub(since(m))
+	mayPass := limit.Err() != nil || fault.Lookup(fault.Of(err)).Retry || onTheWay(err)
+	switch {
+	case err != nil && mayPass && (age < k.Times.Toleration || k.held(p) != ""):
+		k.Log.Info("release is tried again", "machine", m.Name, "error", err)
+		wait := min(k.Times.BackoffMost, max(k.Times.Backoff, age/4))
+		return next{after: jitter(wait)}, k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
+			notReady(m, st, "ReleaseFailed", err.Error())
+		})
+	case err != nil:
 		return k.enter(ctx, m, v1alpha1.MachineDeleting, "ReleaseFailed", err.Error())
 	}
 	return next{now: true}, k.keepLogin(ctx, m, login)
@@ -164,12 +146,11 @@ func (k *keeper) revert(ctx context.Context, place Place, m *v1alpha1.Machine) (
 
 // free puts a machine back that was released: to the idle ones, or to where it is made
 // anew from its image.
-func (k *keeper) free(ctx context.Context, m *v1alpha1.Machine) (next, error) {
-	p := k.view.pool(m.Spec.Pool)
+func (k *keeper) free(ctx context.Context, p *v1alpha1.MachinePool, m *v1alpha1.Machine) (next, error) {
 	if p == nil {
 		return k.enter(ctx, m, v1alpha1.MachineDeleting, "PoolDeleted", "")
 	}
-	after := plannedMachine(k.planned(p), m, time.Now())
+	after := plannedMachine(k.planned(p), m, k.now())
 	after.Uses++
 	err := k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
 		st.Uses++
@@ -179,7 +160,7 @@ func (k *keeper) free(ctx context.Context, m *v1alpha1.Machine) (next, error) {
 			st.Phase, st.HostKeys = v1alpha1.MachineCreating, nil
 			notReady(m, st, "Reverting", "")
 		}
-		if pool.Outdated(k.planned(p), after, time.Now()) {
+		if pool.Outdated(k.planned(p), after, k.now()) {
 			st.Phase = v1alpha1.MachineDeleting
 			notReady(m, st, string(pool.WhyOutdated), "")
 		}

@@ -4,6 +4,7 @@ package pools_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/control/pools"
@@ -189,7 +191,7 @@ func TestLostAnswers(t *testing.T) {
 
 func TestHealth(t *testing.T) {
 	w := newWorld(t)
-	w.control(pools.Times{Check: 50 * time.Millisecond})
+	w.control(pools.Times{Check: 50 * time.Millisecond, Toleration: 100 * time.Millisecond, LoneToleration: 200 * time.Millisecond})
 	w.makePool(1, 2, nil)
 	w.eventually("one is idle", func() bool { return w.inPhase(v1alpha1.MachineIdle) == 1 })
 	sick := w.machines()[0].Name
@@ -204,7 +206,7 @@ func TestHealth(t *testing.T) {
 
 func TestLostWhileLeased(t *testing.T) {
 	w := newWorld(t)
-	w.control(pools.Times{Survey: 50 * time.Millisecond})
+	w.control(pools.Times{Survey: 50 * time.Millisecond, Toleration: 100 * time.Millisecond, LoneToleration: 200 * time.Millisecond})
 	w.makePool(0, 1, nil)
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: w.pool, Name: w.pool + "-pod"},
@@ -461,4 +463,73 @@ func TestLoginSecretIsMissing(t *testing.T) {
 		x := meta.FindStatusCondition(w.poolNow().Status.Conditions, v1alpha1.PoolProviderHealthy)
 		return x != nil && x.Reason == string(fault.Config) && strings.Contains(x.Message, w.pool+"/nowhere")
 	})
+}
+
+// gauges are the names of the metrics that have a value for the world's pool.
+func (w *world) gauges() (names []string) {
+	w.Helper()
+	all, err := metrics.Registry.Gather()
+	w.must(err)
+	for _, family := range all {
+		for _, m := range family.Metric {
+			for _, l := range m.Label {
+				if m.Gauge != nil && l.GetName() == "pool" && l.GetValue() == w.pool && !slices.Contains(names, family.GetName()) {
+					names = append(names, family.GetName())
+				}
+			}
+		}
+	}
+	return names
+}
+
+func TestGaugesGoWithTheirPool(t *testing.T) {
+	w := newWorld(t)
+	w.control(pools.Times{})
+	w.makePool(1, 1, nil)
+	w.eventually("there are gauges", func() bool { return len(w.gauges()) >= 4 })
+	w.must(w.Delete(t.Context(), w.poolNow()))
+	w.eventually("the pool is gone", func() bool {
+		return apierrors.IsNotFound(w.Get(t.Context(), client.ObjectKey{Name: w.pool}, &v1alpha1.MachinePool{}))
+	})
+	w.eventually("so are its gauges", func() bool { return len(w.gauges()) == 0 })
+}
+
+// A pool in deletion whose provider cannot be asked what it has left says so, and goes when that stays so.
+func TestPoolWhoseProviderCannotBeAsked(t *testing.T) {
+	w := newWorld(t)
+	w.control(pools.Times{Toleration: 2 * time.Second})
+	w.makePool(0, 1, func(s *v1alpha1.MachinePoolSpec) {
+		s.Login = &v1alpha1.LoginSpec{User: "ci", SecretName: "nowhere"}
+	})
+	w.eventually("it is kept by its finalizer", func() bool { return len(w.poolNow().Finalizers) > 0 })
+	w.must(w.Delete(t.Context(), w.poolNow()))
+	w.eventually("it says what it waits for", func() bool {
+		x := meta.FindStatusCondition(w.poolNow().Status.Conditions, v1alpha1.PoolReady)
+		return x != nil && x.Reason == "Deleting" && strings.Contains(x.Message, w.pool+"/nowhere")
+	})
+	w.eventually("it is gone", func() bool {
+		return apierrors.IsNotFound(w.Get(t.Context(), client.ObjectKey{Name: w.pool}, &v1alpha1.MachinePool{}))
+	})
+	w.eventually("so are its gauges", func() bool { return len(w.gauges()) == 0 })
+	w.eventually("an event says so", func() bool { return w.heard(w.pool, "ProviderNotAsked", "nowhere") })
+}
+
+// A claim's priority counts as far as its pool allows it: then the older claim is first.
+func TestPriorityWithinThePoolsLimit(t *testing.T) {
+	w := newWorld(t)
+	w.control(pools.Times{})
+	w.makePool(0, 1, func(s *v1alpha1.MachinePoolSpec) { s.MaxPriority = new(int32(0)) })
+	first := w.claim("first", nil)
+	w.eventually("the first is bound", func() bool { return w.boundTo(first) != "" })
+	second := w.claim("second", nil)
+	w.eventually("the second waits", func() bool { return w.reload(second).Status.Position == 1 })
+	// API objects count whole seconds, and the third is to be younger than the second.
+	w.eventually("a second later", func() bool { return time.Since(second.CreationTimestamp.Time) > 1100*time.Millisecond })
+	third := w.claim("third", func(c *v1alpha1.MachineClaim) { c.Spec.Priority = 1000 })
+	w.eventually("the third waits behind it", func() bool { return w.reload(third).Status.Position == 2 })
+	w.end(first)
+	w.eventually("the second is next", func() bool { return w.boundTo(second) != "" })
+	w.end(second)
+	w.eventually("then the third", func() bool { return w.boundTo(third) != "" })
+	w.end(third)
 }

@@ -15,6 +15,8 @@ import (
 type meters struct {
 	machines       *prometheus.GaugeVec
 	queued         *prometheus.GaugeVec
+	unhealthy      *prometheus.GaugeVec
+	held           *prometheus.GaugeVec
 	tokenEnds      *prometheus.GaugeVec
 	wait           *prometheus.HistogramVec
 	start          *prometheus.HistogramVec
@@ -46,6 +48,8 @@ var newMeters = sync.OnceValue(func() *meters {
 	m := &meters{
 		machines:       gauge("machines", "Machines by phase.", "phase"),
 		queued:         gauge("claims_queued", "Claims that wait for a machine."),
+		unhealthy:      gauge("machines_unhealthy", "Machines that looked ill when they were last looked at."),
+		held:           gauge("replacement_stopped", "1 while machines that look ill are not replaced, since too many do."),
 		tokenEnds:      gauge("provider_token_expires_seconds", "When the token of the pool's provider ends, in seconds since 1970."),
 		wait:           histogram("claim_wait_seconds", "Time from a claim's creation until a machine was bound to it.", waitBuckets),
 		start:          histogram("machine_start_seconds", "Time from the order of a machine until it was idle for the first time.", startBuckets),
@@ -56,7 +60,7 @@ var newMeters = sync.OnceValue(func() *meters {
 		discards:       count("machines_discarded_total", "Idle machines deleted, by reason.", "reason"),
 		orphans:        count("orphans_deleted_total", "Machines found at the provider that no object was about."),
 	}
-	metrics.Registry.MustRegister(m.machines, m.queued, m.tokenEnds, m.wait, m.start, m.lease,
+	metrics.Registry.MustRegister(m.machines, m.queued, m.unhealthy, m.held, m.tokenEnds, m.wait, m.start, m.lease,
 		m.createFailures, m.deleteFailures, m.failures, m.discards, m.orphans)
 	return m
 })
@@ -79,6 +83,16 @@ func (m *meters) deleteFailed(pool, reason string) {
 func (m *meters) failed(pool, reason string) { m.failures.WithLabelValues(pool, reason).Inc() }
 func (m *meters) discarded(pool, why string) { m.discards.WithLabelValues(pool, why).Inc() }
 func (m *meters) orphaned(pool string)       { m.orphans.WithLabelValues(pool).Inc() }
+
+// health sets how many of a pool's machines look ill, and whether they are replaced.
+func (m *meters) health(pool string, ill int, held bool) {
+	m.unhealthy.WithLabelValues(pool).Set(float64(ill))
+	stopped := 0.0
+	if held {
+		stopped = 1
+	}
+	m.held.WithLabelValues(pool).Set(stopped)
+}
 
 // token sets when a pool's token ends.
 func (m *meters) token(pool string, end time.Time) {
@@ -103,7 +117,7 @@ func (m *meters) counts(pool string, machines []*v1alpha1.Machine, queued int) {
 
 // forget removes the gauges of a pool that is gone.
 func (m *meters) forget(pool string) {
-	m.machines.DeletePartialMatch(prometheus.Labels{"pool": pool})
-	m.queued.DeletePartialMatch(prometheus.Labels{"pool": pool})
-	m.tokenEnds.DeletePartialMatch(prometheus.Labels{"pool": pool})
+	for _, gauge := range []*prometheus.GaugeVec{m.machines, m.queued, m.unhealthy, m.held, m.tokenEnds} {
+		gauge.DeletePartialMatch(prometheus.Labels{"pool": pool})
+	}
 }

@@ -18,8 +18,11 @@ import (
 	"outrigger.dev/outrigger/internal/machine"
 )
 
-// knock is between two tries to reach a machine that boots.
-const knock = time.Second
+// knock is the pause between two tries to reach a machine that boots: short at first, then an eighth of how long it
+// has been booting, so that many that boot slowly do not keep the provider busy.
+func (k *keeper) knock(m *v1alpha1.Machine) time.Duration {
+	return min(15*time.Second, max(time.Second, k.now().Sub(since(m))/8))
+}
 
 // await waits until the machine's SSH server greets.
 func (k *keeper) await(ctx context.Context, m *v1alpha1.Machine) (next, error) {
@@ -31,10 +34,10 @@ func (k *keeper) await(ctx context.Context, m *v1alpha1.Machine) (next, error) {
 	limit, cancel := context.WithTimeout(ctx, k.Times.Call)
 	defer cancel()
 	if err := k.Readier.Answers(limit, made.Endpoint); err != nil {
-		if time.Now().After(bootDeadline(p, m)) {
+		if k.now().After(bootDeadline(p, m)) && k.held(p) == "" {
 			return k.fail(ctx, m, string(fault.BootTimeout), fmt.Sprintf("SSH did not answer within %s of the order: %v", bootDeadline(p, m).Sub(m.CreationTimestamp.Time), err))
 		}
-		return next{after: knock}, nil
+		return next{after: k.knock(m)}, nil
 	}
 	err = k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
 		st.Phase = v1alpha1.MachinePreparing
@@ -48,29 +51,37 @@ func (k *keeper) await(ctx context.Context, m *v1alpha1.Machine) (next, error) {
 // find asks the provider for a machine that is to be prepared. Without a pool, the
 // machine is not to be prepared, and next and the error say what then.
 func (k *keeper) find(ctx context.Context, m *v1alpha1.Machine) (*v1alpha1.MachinePool, Work, next, error) {
-	p := k.view.pool(m.Spec.Pool)
-	if p == nil || !p.DeletionTimestamp.IsZero() {
+	p, err := k.poolOf(ctx, m)
+	if err != nil {
+		return nil, Work{}, next{}, err
+	}
+	if p == nil {
 		n, err := k.enter(ctx, m, v1alpha1.MachineDeleting, "PoolDeleted", "")
 		return nil, Work{}, n, err
 	}
-	late := time.Now().After(bootDeadline(p, m))
+	late := k.now().After(bootDeadline(p, m)) && k.held(p) == ""
 	place, err := k.place(ctx, p)
 	var made machine.Machine
 	if err == nil {
 		limit, cancel := context.WithTimeout(ctx, k.Times.Call)
 		defer cancel()
+		remind(place, m)
 		made, err = place.Get(limit, machine.Name(m.Name))
 	}
+	ended := made.State == machine.Failed || made.State == machine.Stopped
+	if err == nil && ended {
+		err = fault.New(fault.MachineLost, "the provider says that it is %s", made.State)
+	}
 	switch {
-	case fault.Is(err, fault.UnknownMachine), err != nil && late:
+	case (ended || fault.Is(err, fault.UnknownMachine)) && !k.again(m, err), err != nil && late:
 		n, e := k.fail(ctx, m, string(fault.Of(err)), err.Error())
 		return nil, Work{}, n, e
 	case err != nil:
 		k.Log.Debug("provider asked", "machine", m.Name, "error", err)
 		return nil, Work{}, next{after: jitter(k.Times.Backoff)}, nil
-	case made.State == machine.Failed || made.State == machine.Stopped:
-		n, e := k.fail(ctx, m, string(fault.MachineLost), fmt.Sprintf("the provider says that it is %s", made.State))
-		return nil, Work{}, n, e
+	}
+	if e := k.stats.starting.get(m.UID); e.kind == fault.UnknownMachine || e.kind == fault.MachineLost {
+		k.stats.starting.forget(m.UID) // the provider has found it
 	}
 	if place.Adopt != nil {
 		made.Endpoint = place.Adopt(made.Endpoint)
@@ -102,7 +113,12 @@ func (k *keeper) prepare(ctx context.Context, m *v1alpha1.Machine) (next, error)
 	if p == nil {
 		return n, err
 	}
-	limit, cancel := context.WithDeadline(ctx, bootDeadline(p, m))
+	// While the pool looks ill the deadline may be past, and the machine is waited for.
+	deadline := bootDeadline(p, m)
+	if least := k.now().Add(k.Times.Call); deadline.Before(least) {
+		deadline = least
+	}
+	limit, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	done, err := k.Readier.Prepare(limit, w)
 	if ctx.Err() != nil {
@@ -111,7 +127,8 @@ func (k *keeper) prepare(ctx context.Context, m *v1alpha1.Machine) (next, error)
 	if err != nil {
 		m = m.DeepCopy() // what was found is written with what becomes of the machine
 		found(m, &m.Status, done.Conditions)
-		if fault.Lookup(fault.Of(err)).Retry && limit.Err() == nil {
+		late := !k.now().Before(bootDeadline(p, m)) && k.held(p) == ""
+		if !late && (fault.Lookup(fault.Of(err)).Retry || limit.Err() != nil || k.again(m, err)) {
 			k.Log.Info("preparing is tried again", "machine", m.Name, "error", err)
 			return next{after: jitter(k.Times.Backoff)}, k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
 				notReady(m, st, string(fault.Of(err)), err.Error())
@@ -124,7 +141,7 @@ func (k *keeper) prepare(ctx context.Context, m *v1alpha1.Machine) (next, error)
 	if err := k.keepLogin(ctx, m, done.Claim); err != nil {
 		return next{}, err
 	}
-	now := metav1.Now()
+	now := metav1.NewTime(k.now())
 	first := m.Status.PreparedAt == nil
 	err = k.setStatus(ctx, m, func(st *v1alpha1.MachineStatus) {
 		st.Phase = v1alpha1.MachineIdle
@@ -139,6 +156,7 @@ func (k *keeper) prepare(ctx context.Context, m *v1alpha1.Machine) (next, error)
 	if err != nil {
 		return next{}, err
 	}
+	k.stats.starting.forget(m.UID)
 	took := now.Sub(m.CreationTimestamp.Time)
 	if first {
 		k.stats.started(p, took)

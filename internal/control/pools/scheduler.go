@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -81,7 +82,7 @@ func (s *scheduler) Reconcile(ctx context.Context, req reconcile.Request) (recon
 	}
 	var wait time.Duration
 	if !d.Next.IsZero() {
-		wait = max(time.Millisecond, time.Until(d.Next))
+		wait = max(time.Millisecond, d.Next.Sub(s.now()))
 	}
 	if ahead && (wait == 0 || wait > time.Second) {
 		wait = time.Second
@@ -132,11 +133,26 @@ func (s *scheduler) closed(ctx context.Context, p *v1alpha1.MachinePool) (reconc
 	}
 	// What an answer that was lost has left must go while there is still
 	// somebody who knows the provider.
+	switch left, err := s.left(ctx, p); {
+	case err != nil:
+		return reconcile.Result{}, err
+	case left:
+		return reconcile.Result{RequeueAfter: s.Times.Backoff}, nil
+	}
 	if err := (&survey{s.core}).last(ctx, p); err != nil {
+		s.herald.dirty(p.Name)
 		s.Log.Warn("the last look at a pool's provider", "pool", p.Name, "error", err)
 		return reconcile.Result{RequeueAfter: s.Times.Backoff}, nil
 	}
 	p = p.DeepCopy()
 	controllerutil.RemoveFinalizer(p, v1alpha1.FinalizerPool)
 	return again(client.IgnoreNotFound(s.client.Update(ctx, p)))
+}
+
+// left tells whether a pool has machines that the cache does not show: once the pool is gone nobody could delete them.
+func (s *scheduler) left(ctx context.Context, p *v1alpha1.MachinePool) (bool, error) {
+	all := metav1.PartialObjectMetadataList{}
+	all.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("MachineList"))
+	err := s.live.List(ctx, &all, client.MatchingLabels{v1alpha1.LabelPool: p.Name})
+	return len(all.Items) > 0, err
 }

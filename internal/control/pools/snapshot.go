@@ -3,6 +3,8 @@ package pools
 import (
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/pool"
 )
@@ -10,7 +12,7 @@ import (
 // snapshot puts what is known of a pool into the planner's words. The claims that it
 // returns are those of the snapshot, in the same order.
 func (c *core) snapshot(p *v1alpha1.MachinePool, machines []*v1alpha1.Machine, claims []*v1alpha1.MachineClaim) (pool.Snapshot, []*v1alpha1.MachineClaim) {
-	s := pool.Snapshot{Now: time.Now(), Pool: c.planned(p), Machines: make([]pool.Machine, 0, len(machines))}
+	s := pool.Snapshot{Now: c.now(), Pool: c.planned(p), Machines: make([]pool.Machine, 0, len(machines))}
 	held := make(map[string]bool, len(machines))
 	for _, m := range machines {
 		s.Machines = append(s.Machines, plannedMachine(s.Pool, m, s.Now))
@@ -26,10 +28,18 @@ func (c *core) snapshot(p *v1alpha1.MachinePool, machines []*v1alpha1.Machine, c
 		waiting = append(waiting, cl)
 		s.Claims = append(s.Claims, pool.Claim{
 			UID: string(cl.UID), Namespace: cl.Namespace, Name: cl.Name,
-			Image: cl.Spec.Image, Fresh: cl.Spec.Fresh, Priority: int(cl.Spec.Priority), Created: cl.CreationTimestamp.Time,
+			Image: cl.Spec.Image, Fresh: cl.Spec.Fresh, Priority: priorityOf(p, cl), Created: cl.CreationTimestamp.Time,
 		})
 	}
 	return s, waiting
+}
+
+// priorityOf is a claim's priority, as far as its pool allows it.
+func priorityOf(p *v1alpha1.MachinePool, cl *v1alpha1.MachineClaim) int {
+	if most := p.Spec.MaxPriority; most != nil {
+		return int(min(cl.Spec.Priority, *most))
+	}
+	return int(cl.Spec.Priority)
 }
 
 // isQueued tells whether a claim waits for a machine.
@@ -92,6 +102,7 @@ func plannedMachine(p pool.Pool, m *v1alpha1.Machine, now time.Time) pool.Machin
 	out := pool.Machine{
 		Name: m.Name, Phase: phases[phaseOf(m)], Image: m.Spec.Image, For: m.Annotations[v1alpha1.AnnotationMadeFor],
 		Created: m.CreationTimestamp.Time, Since: since(m), Uses: int(m.Status.Uses),
+		Suspect: meta.IsStatusConditionFalse(m.Status.Conditions, v1alpha1.MachineReachable),
 	}
 	switch {
 	case !m.DeletionTimestamp.IsZero():

@@ -14,9 +14,14 @@ import (
 // stats holds what was measured and what went wrong. It begins with what the
 // pools' status says, where the herald writes it: a restart loses a second of it.
 type stats struct {
-	mu     sync.Mutex
-	pools  map[types.UID]*poolStats
-	checks map[types.UID]time.Time
+	now func() time.Time
+	// checks are of idle machines, over SSH; listed of those that are idle or leased, in the provider's list;
+	// starting of those that are not prepared yet.
+	checks, listed, starting *ledger
+
+	mu      sync.Mutex
+	pools   map[types.UID]*poolStats
+	orphans map[string]time.Time // machines without an object: when each was first seen
 }
 
 type poolStats struct {
@@ -27,10 +32,19 @@ type poolStats struct {
 	since        time.Time  // since when failures are of that kind
 	trouble      string
 	tokenEnd     time.Time // of the provider's token; zero: unknown
+	survey       error     // why the provider's list was not to be had when it was last asked for
 }
 
 func newStats() *stats {
-	return &stats{pools: map[types.UID]*poolStats{}, checks: map[types.UID]time.Time{}}
+	return &stats{
+		now: time.Now, checks: newLedger(), listed: newLedger(), starting: newLedger(),
+		pools: map[types.UID]*poolStats{}, orphans: map[string]time.Time{},
+	}
+}
+
+// turn sets the clock.
+func (s *stats) turn(now func() time.Time) {
+	s.now, s.checks.now, s.listed.now, s.starting.now = now, now, now, now
 }
 
 // of returns the pool's stats, begun from its status. The caller holds mu.
@@ -43,7 +57,7 @@ func (s *stats) of(p *v1alpha1.MachinePool) *poolStats {
 	if p.Status.BackoffUntil != nil {
 		x.until = p.Status.BackoffUntil.Time
 	}
-	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.PoolProviderHealthy); c != nil && c.Status == status(false) {
+	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.PoolProviderHealthy); c != nil && c.Status == status(false) && x.failures > 0 {
 		x.kind, x.trouble, x.since = fault.Kind(c.Reason), c.Message, c.LastTransitionTime.Time
 	}
 	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.PoolCapacity); c != nil && c.Reason == string(fault.NoCapacity) {
@@ -97,7 +111,7 @@ func (s *stats) failed(p *v1alpha1.MachinePool, kind fault.Kind, words string, t
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.of(p)
-	now := time.Now()
+	now := s.now()
 	if x.kind != kind {
 		x.since = now
 	}
@@ -147,27 +161,42 @@ func (s *stats) kind(p *v1alpha1.MachinePool) fault.Kind {
 	return s.of(p).kind
 }
 
-// checkDue is how long it is until the machine's next health check.
-func (s *stats) checkDue(m *v1alpha1.Machine, idle time.Time, every time.Duration) time.Duration {
+// surveyed notes whether the provider's list was to be had.
+func (s *stats) surveyed(p *v1alpha1.MachinePool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last := s.checks[m.UID]
-	if idle.After(last) {
-		last = idle
+	s.of(p).survey = err
+}
+
+// surveyError is why it was not.
+func (s *stats) surveyError(p *v1alpha1.MachinePool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of(p).survey
+}
+
+// orphan tells since when a machine is known to be without an object.
+func (s *stats) orphan(name string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.orphans[name]; !known {
+		s.orphans[name] = s.now()
 	}
-	return time.Until(last.Add(every))
+	return s.orphans[name]
 }
 
-func (s *stats) checked(m *v1alpha1.Machine) {
+// noOrphan forgets a machine that is gone, or has an object after all.
+func (s *stats) noOrphan(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.checks[m.UID] = time.Now()
+	delete(s.orphans, name)
 }
 
+// forget drops how a machine looked: it is given up, or on its way out.
 func (s *stats) forget(m *v1alpha1.Machine) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.checks, m.UID)
+	for _, l := range []*ledger{s.checks, s.listed, s.starting} {
+		l.forget(m.UID)
+	}
 }
 
 func (s *stats) forgetPool(p *v1alpha1.MachinePool) {

@@ -3,15 +3,15 @@ package pools
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/provider"
 )
 
 // A survey compares what providers list with the Machine objects: a machine
@@ -40,11 +40,13 @@ func (s *survey) Start(ctx context.Context) error {
 	}
 }
 
-// last deletes whatever a pool that is going has left at its provider.
+// last deletes whatever a pool that is going has left at its provider. A provider that cannot even be opened gets as
+// long as a machine that looks ill: a Secret may be made again, and what was left is paid for.
 func (s *survey) last(ctx context.Context, p *v1alpha1.MachinePool) error {
 	err := s.look(ctx, p, 0)
-	if fault.Is(err, fault.Config) { // no provider could ever be opened with that
-		return nil
+	if fault.Is(err, fault.Config) && s.now().Sub(p.DeletionTimestamp.Time) >= s.Times.Toleration {
+		s.event(p, warning, "ProviderNotAsked", "the pool goes without a last look at its provider: "+err.Error())
+		err = nil
 	}
 	if err == nil {
 		s.stats.forgetPool(p)
@@ -55,76 +57,89 @@ func (s *survey) last(ctx context.Context, p *v1alpha1.MachinePool) error {
 
 // look compares one pool.
 func (s *survey) look(ctx context.Context, p *v1alpha1.MachinePool, grace time.Duration) error {
+	s.herald.dirty(p.Name) // a token may have come close to its end
 	place, err := s.place(ctx, p)
 	if err != nil {
+		s.stats.surveyed(p, err)
 		return err
 	}
-	s.herald.dirty(p.Name) // a token may have come close to its end
-	before := time.Now()
+	before := s.now()
 	limit, cancel := context.WithTimeout(ctx, s.Times.Call)
 	defer cancel()
 	all, err := place.List(limit, s.owner(p.Name)) // some, with an error, is better than none
-	errs := []error{err}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	errs := []error{err, s.endOrphans(ctx, p, place, all, grace)}
+	var partial *provider.PartialError
+	if err != nil && !errors.As(err, &partial) {
+		s.stats.surveyed(p, err)
+		return errors.Join(errs...) // then nothing is known of what is not in the list
+	}
+	s.stats.surveyed(p, nil)
 	there := map[string]machine.Machine{}
 	for _, m := range all {
 		there[string(m.Name)] = m
-		if time.Since(m.Created) >= grace && m.State != machine.Deleting {
-			errs = append(errs, s.adoptOrEnd(ctx, p, place, m))
+	}
+	var missing []*v1alpha1.Machine
+	objects, _ := s.view.machinesOf(p.Name)
+	for _, m := range objects {
+		if phase := phaseOf(m); phase != v1alpha1.MachineIdle && phase != v1alpha1.MachineLeased || since(m).After(before) {
+			continue // whoever works on it will find out, or has
+		}
+		if partial != nil && isAt(m, partial.Unseen) {
+			continue
+		}
+		gone, err := s.isMissing(ctx, p, place, m, there)
+		errs = append(errs, err)
+		if gone {
+			missing = append(missing, m)
 		}
 	}
-	if err == nil {
-		objects, _ := s.view.machinesOf(p.Name)
-		for _, m := range objects {
-			errs = append(errs, s.missing(ctx, place, m, there, before))
-		}
+	// All are looked at before one is judged: whether many are missing decides.
+	for _, m := range missing {
+		errs = append(errs, s.lost(ctx, p, m))
 	}
 	return errors.Join(errs...)
 }
 
-// adoptOrEnd deletes a machine that has no object. An object is made before its
-// machine and ends after it, so there is nobody whom the machine could serve.
-func (s *survey) adoptOrEnd(ctx context.Context, p *v1alpha1.MachinePool, place Place, m machine.Machine) error {
-	if s.view.machine(string(m.Name)) != nil {
-		return nil
-	}
-	err := s.live.Get(ctx, client.ObjectKey{Name: string(m.Name)}, &v1alpha1.Machine{})
-	if !apierrors.IsNotFound(err) {
-		return err
-	}
-	limit, cancel := context.WithTimeout(ctx, s.Times.Call)
-	defer cancel()
-	if err := place.Delete(limit, m.Name); err != nil {
-		return fmt.Errorf("orphan %s: %w", m.Name, err)
-	}
-	s.meters.orphaned(p.Name)
-	s.Log.Info("orphan deleted", "pool", p.Name, "machine", m.Name)
-	s.event(p, warning, "OrphanDeleted", fmt.Sprintf("Deleted machine %s at the provider: no object was about it", m.Name))
-	return nil
+// isAt tells whether a machine is at one of these endpoints, or nobody knows where it is.
+func isAt(m *v1alpha1.Machine, places []machine.Endpoint) bool {
+	at := machine.Endpoint{Host: m.Status.Address, Port: int(m.Status.Port)}.Address()
+	return m.Status.Address == "" || slices.ContainsFunc(places, func(e machine.Endpoint) bool { return e.Address() == at })
 }
 
-// missing fails a machine that its provider does not have any more. List may
-// have missed one that was being made: so the provider is asked for that one.
-func (s *survey) missing(ctx context.Context, place Place, m *v1alpha1.Machine, there map[string]machine.Machine, before time.Time) error {
-	switch phaseOf(m) {
-	case v1alpha1.MachineIdle, v1alpha1.MachineLeased:
-	default:
-		return nil // whoever works on it will find out
+// isMissing notes whether the provider has the machine of an object. List may have missed one that was being made:
+// so the provider is asked for that one.
+func (s *survey) isMissing(ctx context.Context, p *v1alpha1.MachinePool, place Place, m *v1alpha1.Machine, there map[string]machine.Machine) (bool, error) {
+	found, ok := there[m.Name]
+	if !ok || found.State == machine.Failed {
+		limit, cancel := context.WithTimeout(ctx, s.Times.Call)
+		defer cancel()
+		remind(place, m)
+		var err error
+		if found, err = place.Get(limit, machine.Name(m.Name)); fault.Is(err, fault.UnknownMachine) {
+			s.stats.listed.failed(subjectOf(p, m), s.Times.Survey, fault.New(fault.MachineLost, "the provider does not have it any more"))
+			return true, nil
+		} else if err != nil {
+			return false, err
+		}
 	}
-	if since(m).After(before) {
+	if found.State == machine.Failed {
+		s.stats.listed.failed(subjectOf(p, m), s.Times.Survey, fault.New(fault.MachineLost, "the provider says that it is Failed"))
+		return true, nil
+	}
+	s.stats.listed.passed(subjectOf(p, m), s.Times.Survey)
+	return false, nil
+}
+
+// lost gives a machine up that the provider does not have any more, if it has said so for long enough.
+func (s *survey) lost(ctx context.Context, p *v1alpha1.MachinePool, m *v1alpha1.Machine) error {
+	if what, why := s.judge(s.stats.listed, p, m); what != givenUp {
+		s.Log.Info("machine is missing", "pool", p.Name, "machine", m.Name, "kept", why)
 		return nil
 	}
-	if found, ok := there[m.Name]; ok && found.State != machine.Failed {
-		return nil
-	}
-	limit, cancel := context.WithTimeout(ctx, s.Times.Call)
-	defer cancel()
-	found, err := place.Get(limit, machine.Name(m.Name))
-	switch {
-	case fault.Is(err, fault.UnknownMachine):
-		_, err = s.fail(ctx, m, string(fault.MachineLost), "the provider does not have it any more")
-	case err == nil && found.State == machine.Failed:
-		_, err = s.fail(ctx, m, string(fault.MachineLost), "the provider says that it is Failed")
-	}
+	_, err := s.fail(ctx, m, string(fault.MachineLost), s.stats.listed.get(m.UID).words)
 	if apierrors.IsConflict(err) {
 		return nil // it has changed: look again next time
 	}

@@ -2,6 +2,7 @@ package pools
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +15,7 @@ import (
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/pool"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // reasonNoImage is what pools and their claims say while no image is built to make machines of.
@@ -28,7 +30,7 @@ const (
 const noteMost = 1024
 
 func (c *core) event(o runtime.Object, kind, reason, note string) {
-	c.events.Eventf(o, nil, kind, reason, reason, "%s", note[:min(len(note), noteMost)])
+	c.events.Eventf(o, nil, kind, reason, reason, "%s", sanitize.Text(note, noteMost))
 }
 
 // onClaim says something of a claim, on the claim and on the Pod that it is for.
@@ -140,6 +142,21 @@ func (h *herald) poolStatus(p *v1alpha1.MachinePool, machines []*v1alpha1.Machin
 		st.BackoffUntil = &metav1.Time{Time: until.Truncate(time.Second)}
 	}
 	h.poolConditions(p, h.stats.kind(p), trouble)
+	// A controller that has just begun does not know yet whether what was ill still is.
+	unsure := slices.ContainsFunc(machines, func(m *v1alpha1.Machine) bool {
+		return phaseOf(m) == v1alpha1.MachineIdle && m.Spec.Claim == nil && !h.stats.checks.get(m.UID).looked
+	})
+	if unsure && meta.IsStatusConditionFalse(st.Conditions, v1alpha1.PoolMachinesHealthy) {
+		return
+	}
+	ok, reason, message := h.healthCondition(p)
+	setCondition(p, v1alpha1.PoolMachinesHealthy, ok, reason, message)
+}
+
+func setCondition(p *v1alpha1.MachinePool, name string, ok bool, reason, message string) {
+	meta.SetStatusCondition(&p.Status.Conditions, metav1.Condition{
+		Type: name, Status: status(ok), ObservedGeneration: p.Generation, Reason: reason, Message: clip(message),
+	})
 }
 
 // roughly is a duration that does not change with every machine; nil: unknown.
@@ -155,19 +172,19 @@ func roughly(d time.Duration) *metav1.Duration {
 
 func (h *herald) poolConditions(p *v1alpha1.MachinePool, kind fault.Kind, trouble string) {
 	set := func(name string, ok bool, reason, message string) {
-		meta.SetStatusCondition(&p.Status.Conditions, metav1.Condition{
-			Type: name, Status: status(ok), ObservedGeneration: p.Generation, Reason: reason, Message: clip(message),
-		})
+		setCondition(p, name, ok, reason, message)
 	}
 	st := p.Status
 	healthy := kind == "" || kind == fault.NoCapacity
-	if healthy {
+	if err := h.stats.surveyError(p); healthy && err != nil {
+		set(v1alpha1.PoolProviderHealthy, false, string(kindOf(err)), err.Error())
+	} else if healthy {
 		set(v1alpha1.PoolProviderHealthy, true, "Answers", "")
 	} else {
 		set(v1alpha1.PoolProviderHealthy, false, string(kind), trouble)
 	}
 	if end := h.stats.tokenEnd(p); !end.IsZero() {
-		ok, reason, message := tokenCondition(end, time.Now())
+		ok, reason, message := tokenCondition(end, h.now())
 		set(v1alpha1.PoolTokenValid, ok, reason, message)
 	} else {
 		meta.RemoveStatusCondition(&p.Status.Conditions, v1alpha1.PoolTokenValid)
@@ -184,7 +201,7 @@ func (h *herald) poolConditions(p *v1alpha1.MachinePool, kind fault.Kind, troubl
 	serving := st.Idle+st.Leased > 0
 	switch {
 	case !p.DeletionTimestamp.IsZero():
-		set(v1alpha1.PoolReady, false, "Deleting", fmt.Sprintf("%d machines are left", st.Machines))
+		set(v1alpha1.PoolReady, false, "Deleting", h.leftOf(p))
 	case serving && st.Idle > 0, serving && st.Queued == 0:
 		set(v1alpha1.PoolReady, true, "Serving", "")
 	case serving && healthy:
@@ -202,6 +219,23 @@ func (h *herald) poolConditions(p *v1alpha1.MachinePool, kind fault.Kind, troubl
 	default:
 		set(v1alpha1.PoolReady, false, string(pool.ReasonStarting), "no machine is ready yet")
 	}
+}
+
+// leftOf says what a pool that is being deleted waits for.
+func (h *herald) leftOf(p *v1alpha1.MachinePool) string {
+	text := fmt.Sprintf("%d machines are left", p.Status.Machines)
+	if err := h.stats.surveyError(p); err != nil {
+		text += "; the provider cannot be asked what it has: " + err.Error()
+	}
+	return text
+}
+
+// kindOf is the kind of a provider's error: one that gave none did not answer as it should.
+func kindOf(err error) fault.Kind {
+	if kind := fault.Of(err); kind != fault.Internal {
+		return kind
+	}
+	return fault.ProviderDown
 }
 
 func sameStatus(a, b *v1alpha1.MachinePool) bool {

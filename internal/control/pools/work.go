@@ -24,6 +24,7 @@ func (c *core) work(ctx context.Context, p *v1alpha1.MachinePool, place Place, m
 
 // workOn asks the provider for a machine that exists already.
 func (c *core) workOn(ctx context.Context, p *v1alpha1.MachinePool, place Place, m *v1alpha1.Machine) (Work, error) {
+	remind(place, m)
 	made, err := place.Get(ctx, machine.Name(m.Name))
 	if err != nil {
 		return Work{}, err

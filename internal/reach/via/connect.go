@@ -38,7 +38,7 @@ func (p *proxy) connect(_ context.Context, conn net.Conn, to string) (net.Conn, 
 	}
 	status, text, err := parseStatus(head)
 	if err != nil {
-		return nil, fault.New(fault.Unreachable, "%s: does not answer as an HTTP proxy does: %w", p, err)
+		return nil, fault.New(fault.Unreachable, "%s: does not answer as an HTTP proxy does: %w", p, &StepError{err})
 	}
 	if status >= 200 && status < 300 {
 		return conn, nil
@@ -140,7 +140,7 @@ func (p *proxy) secure(ctx context.Context, conn net.Conn, config *tls.Config) (
 	err := secure.HandshakeContext(ctx)
 	var wrong *tls.CertificateVerificationError
 	if errors.As(err, &wrong) {
-		return nil, fault.New(fault.RouteRefused, "%s: its certificate is not vouched for: %w", p, wrong.Err).
+		return nil, fault.New(fault.RouteRefused, "%s: its certificate is not vouched for: %w", p, &StepError{wrong.Err}).
 			WithRemedy("Nothing was sent. Give the right CA (caFile), or the name that the certificate is for.")
 	}
 	if err != nil {
@@ -152,7 +152,7 @@ func (p *proxy) secure(ctx context.Context, conn net.Conn, config *tls.Config) (
 // broke is the fault of a proxy that ended the talk.
 func (p *proxy) broke(err error) error {
 	if errors.Is(err, io.EOF) {
-		return fault.New(fault.Unreachable, "%s: closed the connection without an answer: %w", p, err)
+		return fault.New(fault.Unreachable, "%s: closed the connection without an answer: %w", p, &StepError{err})
 	}
-	return fault.New(fault.Unreachable, "%s: %w", p, reason(err))
+	return fault.New(fault.Unreachable, "%s: %w", p, &StepError{reason(err)})
 }

@@ -66,9 +66,9 @@ func through(dial DialFunc, step machine.Via, tunnels Tunnels, first bool) (Dial
 		if err := tcp(network); err != nil {
 			return nil, err
 		}
-		conn, err := dial(ctx, "tcp", proxy.address)
+		conn, err := dialStep(ctx, dial, proxy.address)
 		if err != nil {
-			return nil, fault.New(kindOf(err), "%s: %w", step, reason(err))
+			return nil, fault.New(kindOf(err), "%s: %w", step, &StepError{reason(err)})
 		}
 		return proxy.talk(ctx, conn, address)
 	}, nil

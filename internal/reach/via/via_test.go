@@ -2,9 +2,11 @@ package via_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,6 +116,32 @@ func TestSilentProxy(t *testing.T) {
 		}()
 		if _, err := dial(ctx, "tcp", "mini:22"); !fault.Is(err, fault.Unreachable) || !strings.Contains(err.Error(), "gave up") {
 			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+// A proxy that is not there, breaks off or is not to be trusted says nothing of what lies behind it; one that answers does.
+func TestWhatIsWrongWithTheStep(t *testing.T) {
+	step := machine.Via{URL: "http://proxy:3128"}
+	refused := func(context.Context, string, string) (net.Conn, error) { return nil, syscall.ECONNREFUSED }
+	dial, err := via.Through(refused, []machine.Via{step}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, away := dial(t.Context(), "tcp", "mac:22")
+	_, broken := dialVia(t, step, "mac:22", func(net.Conn) {})
+	_, unknown := dialVia(t, step, "mac:22", func(c net.Conn) {
+		readRequest(c)
+		_, _ = io.WriteString(c, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+	})
+	for _, tt := range []struct {
+		name string
+		err  error
+		step bool
+	}{{"refuses connections", away, true}, {"breaks off", broken, true}, {"does not reach the machine", unknown, false}} {
+		var wrong *via.StepError
+		if got := errors.As(tt.err, &wrong); tt.err == nil || got != tt.step || !fault.Is(tt.err, fault.Unreachable) {
+			t.Errorf("a proxy that %s: %v; an error of the step: %t, want %t", tt.name, tt.err, got, tt.step)
 		}
 	}
 }
