@@ -3,8 +3,9 @@
 // and pipes stay behind and are named.
 //
 // [Pack] and [Unpack] are the two ends. [Get] and [Put] join one end here with
-// the other at an agent, over internal/wire. Who sends says what the things are
-// called; who receives decides where they go, and writes nothing outside.
+// the other at an agent, over internal/wire. Who sends says what the things in a
+// folder are called; who receives decides where they go and what the whole is
+// called, follows no link and writes nothing outside.
 package parcel
 
 import (
@@ -33,11 +34,15 @@ func (r *Report) skip(name, why string) {
 	}
 }
 
+func firstOf(skipped []string) []string { return skipped[:min(len(skipped), maxSkipped)] }
+
 // Options tune one end.
 type Options struct {
 	// Side is the kind of fault for a file that cannot be read or written:
 	// LocalFile here, RemoteFile at the agent.
 	Side fault.Kind
+	// Asked is, for Get, the name that the request has.
+	Asked string
 	// Progress hears how far it is, from the goroutine that carries; may be nil.
 	Progress func(Report)
 }

@@ -8,24 +8,29 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/text/unicode/norm"
-
 	"outrigger.dev/outrigger/internal/fault"
-	"outrigger.dev/outrigger/internal/worksync/names"
+	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
 // Unpack writes what [Pack] wrote, as cp -r would: into dst when that is a
 // folder, else under the name dst, whose folder must exist. Files are written
 // aside and renamed; what is there besides stays.
+//
+// In a folder the thing gets the name that its sender gives it, so this is for a
+// sender who may choose: [Get] is for one who may not.
 func Unpack(ctx context.Context, r io.Reader, dst string, o Options) (Report, error) {
-	u := unpacker{tr: tar.NewReader(r), o: o, folded: map[string]string{}}
+	return unpack(ctx, r, dst, o, func(string) bool { return true })
+}
+
+// unpack is Unpack for a sender whose name for the thing must be a fit one, where
+// it gets that name.
+func unpack(ctx context.Context, r io.Reader, dst string, o Options, fit func(base string) bool) (Report, error) {
+	u := unpacker{tr: tar.NewReader(r), o: o, fit: fit}
 	err := u.run(ctx, dst)
 	if u.root != nil {
 		err = errors.Join(err, u.root.Close())
@@ -34,30 +39,43 @@ func Unpack(ctx context.Context, r io.Reader, dst string, o Options) (Report, er
 }
 
 type unpacker struct {
-	tr     *tar.Reader
-	root   *os.Root
-	base   string // what the sender calls it
-	target string // what it is called below root
-	r      Report
-	o      Options
+	tr  *tar.Reader
+	fit func(base string) bool
+	r   Report
+	o   Options
 
-	folded map[string]string // names by what like ones have in common, to find two that are one here
-	dirs   []*tar.Header     // whose modes and times are set last
+	root    *tree.Folder // holds the target, or is it
+	base    string       // what the sender calls it
+	target  string       // what it is called in root; "" if it is root
+	single  bool         // it is a file: nothing comes after it
+	entries int
+	open    []level // the folders on the way to the last entry, root first
 }
 
-func (u *unpacker) run(ctx context.Context, dst string) error {
-	for first := true; ; first = false {
+// maxEntries bounds what is made here for a stream that compresses well.
+const maxEntries = 4 << 20
+
+func (u *unpacker) run(ctx context.Context, dst string) (err error) {
+	defer func() {
+		for len(u.open) > 1 {
+			err = errors.Join(err, u.leave(err == nil))
+		}
+	}()
+	for ; ; u.entries++ {
 		h, err := u.tr.Next()
-		if errors.Is(err, io.EOF) {
-			if first {
-				return fault.New(fault.Protocol, "copy: an empty parcel")
-			}
-			return u.finish()
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, io.EOF) && u.entries == 0:
+			return fault.New(fault.Protocol, "copy: an empty parcel")
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
 			return protocol(err)
+		case u.single:
+			return fault.New(fault.Protocol, "copy: %q comes after %q, which is a file", h.Name, u.base)
+		case u.entries == maxEntries:
+			return fault.New(fault.Protocol, "copy: more than %d entries", maxEntries).WithRemedy("Copy it in several parts.")
 		}
-		if first {
+		if u.entries == 0 {
 			if err := u.place(dst, h); err != nil {
 				return err
 			}
@@ -71,29 +89,35 @@ func (u *unpacker) run(ctx context.Context, dst string) error {
 
 // place decides where the first entry, and everything below it, goes.
 func (u *unpacker) place(dst string, h *tar.Header) error {
-	u.base = strings.TrimSuffix(h.Name, "/")
-	if u.base == "" || u.base == ".." || strings.ContainsAny(u.base, "/\x00") {
-		return fault.New(fault.Protocol, "copy: a parcel that begins with %q", h.Name)
+	isDir := h.Typeflag == tar.TypeDir
+	if err := u.begin(h.Name, isDir); err != nil {
+		return err
 	}
 	info, err := os.Stat(dst)
-	into := err == nil && info.IsDir()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.New(u.o.Side, "copy: %w", err)
 	}
 	parent := dst
 	switch {
-	case into:
-		u.target = u.base
-	case strings.HasSuffix(filepath.ToSlash(dst), "/") && h.Typeflag != tar.TypeDir:
+	case err == nil && info.IsDir():
+		if !u.fit(u.base) {
+			return fault.New(fault.Protocol, "copy: what came is called %q, which is not what was asked for", u.base).
+				WithRemedy("To give it a name of its own, name a target that does not exist yet.")
+		}
+		if u.base != "." {
+			u.target = u.base
+		}
+	case strings.HasSuffix(filepath.ToSlash(dst), "/") && !isDir:
 		return fault.New(u.o.Side, "copy: %s: no such folder", dst)
-	case err == nil && h.Typeflag == tar.TypeDir:
+	case err == nil && isDir:
 		return fault.New(u.o.Side, "copy: %s: is a file, and what is copied is a folder", dst)
 	default:
 		parent, u.target = filepath.Dir(filepath.Clean(dst)), filepath.Base(filepath.Clean(dst))
 	}
-	if u.root, err = os.OpenRoot(parent); err != nil {
+	if u.root, err = tree.OpenRoot(parent); err != nil {
 		return fault.New(u.o.Side, "copy: %w", err)
 	}
+	u.open = []level{{dir: u.root, folded: map[string]string{}}}
 	return nil
 }
 
@@ -102,162 +126,110 @@ func (u *unpacker) entry(ctx context.Context, h *tar.Header) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	name, err := u.name(h.Name)
+	if sparse(h) {
+		return fault.New(fault.Protocol, "copy: %q is a sparse file, whose length is not that of what came", h.Name)
+	}
+	way, err := u.way(h)
 	if err != nil {
 		return err
 	}
-	if err := u.distinct(name); err != nil {
-		return err
+	if len(way) == 0 { // root itself, which was there before us
+		u.r.Dirs++
+		return nil
+	}
+	name := way[len(way)-1]
+	at, err := u.goTo(way[:len(way)-1], h.Name)
+	if err == nil {
+		err = at.distinct(name)
+	}
+	if err != nil {
+		return u.writeFault(err)
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:
-		err = u.dir(name, h)
+		err = u.dir(at.dir, name, h)
 	case tar.TypeReg:
-		err = u.file(name, h)
+		err = u.file(at.dir, name, h)
 	case tar.TypeSymlink:
-		err = u.link(name, h)
+		err = u.link(at.dir, name, h)
 	default:
-		return fault.New(fault.Protocol, "copy: %q is of type %q", h.Name, h.Typeflag)
+		err = fault.New(fault.Protocol, "copy: %q is of type %q", h.Name, h.Typeflag)
 	}
 	return u.writeFault(err)
 }
 
-// name is where an entry goes. os.Root would refuse what leads outside; what
-// leads elsewhere inside is refused here.
-func (u *unpacker) name(sent string) (string, error) {
-	rel, ok := strings.CutPrefix(path.Clean(sent), u.base)
-	if u.base == "." {
-		rel, ok = path.Clean(sent), !strings.HasPrefix(sent, "/")
-	} else if rel != "" && rel[0] != '/' {
-		ok = false
+// dir makes or takes a folder, and goes into it.
+func (u *unpacker) dir(in *tree.Folder, name string, h *tar.Header) error {
+	if err := in.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return in.At("mkdir", name, err)
 	}
-	name := path.Join(u.target, rel)
-	if !ok || name == ".." || strings.HasPrefix(name, "../") {
-		return "", fault.New(fault.Protocol, "copy: a name that leads elsewhere: %q", sent)
-	}
-	for _, p := range names.Check([]string{name}, ways) {
-		return "", fault.New(fault.BadName, "copy: %s", p)
-	}
-	if !filepath.IsLocal(filepath.FromSlash(name)) {
-		return "", fault.New(fault.Protocol, "copy: a name that leads elsewhere: %q", sent)
-	}
-	return filepath.FromSlash(name), nil
-}
-
-// ways is what this system cannot hold. Each folder on the way to a name came
-// as an entry of its own and was looked at then.
-var ways = names.Ways{DOS: runtime.GOOS == "windows", UTF8Only: runtime.GOOS == "windows"}
-
-// distinct refuses a name that is another one's on this file system: where
-// letters' case or the way to write accents does not count, the second file would
-// silently replace the first.
-func (u *unpacker) distinct(name string) error {
-	key := norm.NFD.String(strings.ToLower(strings.ToUpper(norm.NFD.String(name))))
-	before, seen := u.folded[key]
-	if !seen {
-		u.folded[key] = name
-		return nil
-	}
-	if before == name {
-		return fault.New(fault.Protocol, "copy: %q came twice", name)
-	}
-	one, err := u.root.Lstat(before)
-	if err != nil {
-		return u.writeFault(err)
-	}
-	if two, err := u.root.Lstat(name); err == nil && os.SameFile(one, two) {
-		return fault.New(fault.BadName, "copy: %q and %q are one name on this file system", before, name)
-	}
-	return nil
-}
-
-func (u *unpacker) dir(name string, h *tar.Header) error {
-	err := u.root.Mkdir(name, 0o700)
-	if errors.Is(err, fs.ErrExist) {
-		info, serr := u.root.Stat(name)
-		if serr != nil {
-			return serr
-		}
-		if !info.IsDir() {
-			return &fs.PathError{Op: "mkdir", Path: name, Err: errors.New("a file is there")}
-		}
-		err = nil
-	}
+	sub, err := in.Sub(name) // never through a link
 	if err != nil {
 		return err
 	}
-	h.Name = name
-	u.dirs = append(u.dirs, h)
+	u.open = append(u.open, level{dir: sub, name: name, header: h, folded: map[string]string{}})
 	u.r.Dirs++
 	return nil
 }
 
-func (u *unpacker) file(name string, h *tar.Header) (err error) {
-	if err := u.free(name); err != nil {
+func (u *unpacker) file(in *tree.Folder, name string, h *tar.Header) (err error) {
+	if err := free(in, name); err != nil {
 		return err
 	}
-	temp := filepath.Join(filepath.Dir(name), ".outrigger-"+rand.Text()[:12])
-	f, err := u.root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	temp := ".outrigger-" + rand.Text()[:12]
+	f, err := in.Root.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
-		return err
+		return in.At("create", name, err)
 	}
 	defer func() {
 		if err != nil {
-			_ = u.root.Remove(temp) // the error that led here is the one to tell
+			_ = in.Remove(temp) // the error that led here is the one to tell
 		}
 	}()
 	_, err = io.Copy(f, metered{u.tr, &u.r, u.o})
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
+	if err == nil {
+		err = settle(in, temp, h)
+	}
 	if err != nil {
 		return err
 	}
-	if err := u.stamp(temp, h); err != nil {
-		return err
-	}
 	u.r.Files++
-	return u.root.Rename(temp, name)
+	return in.At("rename", name, in.Rename(temp, name))
 }
 
-func (u *unpacker) link(name string, h *tar.Header) error {
-	if err := u.free(name); err != nil {
+func (u *unpacker) link(in *tree.Folder, name string, h *tar.Header) error {
+	if err := checkTarget(h); err != nil {
 		return err
 	}
-	if err := u.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := free(in, name); err != nil {
 		return err
+	}
+	if err := in.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return in.At("remove", name, err)
 	}
 	u.r.Links++
-	return u.root.Symlink(filepath.FromSlash(h.Linkname), name)
+	return in.At("link", name, in.Symlink(filepath.FromSlash(h.Linkname), name))
 }
 
 // free tells that a file or link may be put at name.
-func (u *unpacker) free(name string) error {
-	if info, err := u.root.Lstat(name); err == nil && info.IsDir() {
-		return &fs.PathError{Op: "write", Path: name, Err: errors.New("a folder is there")}
+func free(in *tree.Folder, name string) error {
+	if info, err := in.Lstat(name); err == nil && info.IsDir() {
+		return in.At("write", name, errors.New("a folder is there"))
 	}
 	return nil
 }
 
-func (u *unpacker) stamp(name string, h *tar.Header) error {
+// settle gives what was just made here its time and its mode, of which the bits
+// that lend somebody's rights (setuid, setgid) are not taken over.
+func settle(in *tree.Folder, name string, h *tar.Header) error {
 	// Times first: Windows lets nobody change those of a file that may not be written.
-	if err := u.root.Chtimes(name, time.Now(), h.ModTime); err != nil {
-		return err
+	if err := in.Chtimes(name, time.Now(), h.ModTime); err != nil {
+		return in.At("set time of", name, err)
 	}
-	return u.root.Chmod(name, fs.FileMode(h.Mode).Perm())
-}
-
-// finish sets what writing into folders would have changed, or forbidden.
-func (u *unpacker) finish() error {
-	for i := len(u.dirs) - 1; i >= 0; i-- {
-		if u.dirs[i].Name == "." {
-			continue // the folder was there before us
-		}
-		if err := u.stamp(u.dirs[i].Name, u.dirs[i]); err != nil {
-			return u.writeFault(err)
-		}
-	}
-	return nil
+	return in.At("set mode of", name, in.Chmod(name, fs.FileMode(h.Mode).Perm()))
 }
 
 // writeFault sorts what can happen while an entry is written: this side's file

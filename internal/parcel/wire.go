@@ -39,13 +39,14 @@ type trailer struct {
 	Fault  *wire.Fault `cbor:"2,keyasint,omitempty"`
 }
 
-// Get receives into dst what the agent packs. conn has the request sent.
+// Get receives into dst what the agent packs. conn has the request sent, for
+// o.Asked: in a folder, nothing gets another name than the last of that.
 func Get(ctx context.Context, conn *wire.Conn, dst string, o Options) (Report, error) {
 	defer closeWith(ctx, conn)()
 	if err := conn.RecvResponse(nil); err != nil {
 		return Report{}, err
 	}
-	return receive(ctx, &frameReader{conn: conn}, dst, o)
+	return receive(ctx, &frameReader{conn: conn}, dst, o, asked(o.Asked))
 }
 
 // Put sends what is at name to an agent that unpacks. conn has the request sent.
@@ -81,7 +82,7 @@ func put(ctx context.Context, conn *wire.Conn, pack packing) (Report, error) {
 		if t.Fault != nil && err == nil || t.Fault != nil && errors.Is(err, context.Canceled) {
 			return t.Report, t.Fault.Err()
 		}
-		t.Report.Skipped = append(sent.report.Skipped, t.Report.Skipped...)
+		t.Report.Skipped = firstOf(append(sent.report.Skipped, t.Report.Skipped...))
 		return t.Report, err
 	case rerr := <-failed:
 		if err == nil || errors.Is(err, context.Canceled) {
@@ -115,7 +116,8 @@ func Serve(ctx context.Context, conn *wire.Conn, req wire.Request) error {
 		return sent.lost
 	}
 	in := &frameReader{conn: conn}
-	report, err := receive(ctx, in, name, o)
+	// Who may write wherever the login may, may choose names too.
+	report, err := receive(ctx, in, name, o, func(string) bool { return true })
 	// First the answer, so that the sender may stop; then what it had sent by then.
 	if serr := conn.Send(typeEnd, trailer{Report: report, Fault: wire.FaultOf(err)}); serr != nil {
 		return serr
@@ -175,19 +177,21 @@ func (w *frameWriter) Write(b []byte) (int, error) {
 }
 
 // receive unpacks data frames until the sender's trailer.
-func receive(ctx context.Context, in *frameReader, dst string, o Options) (Report, error) {
+func receive(
+	ctx context.Context, in *frameReader, dst string, o Options, fit func(base string) bool,
+) (Report, error) {
 	zr, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20))
 	if err != nil {
 		return Report{}, fault.New(fault.Internal, "copy: %w", err)
 	}
 	defer zr.Close()
-	report, err := Unpack(ctx, zr, dst, o)
+	report, err := unpack(ctx, zr, dst, o, fit)
 	if err == nil {
 		// What tar and zstd did not need, up to the trailer.
 		_, err = io.Copy(io.Discard, in)
 	}
 	if in.end != nil {
-		report.Skipped = in.end.Report.Skipped[:min(len(in.end.Report.Skipped), maxSkipped)]
+		report.Skipped = firstOf(in.end.Report.Skipped)
 		if in.end.Fault != nil {
 			err = in.end.Fault.Err() // the sender knows better why it stopped
 		}

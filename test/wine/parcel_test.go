@@ -20,7 +20,7 @@ func (h *host) carry(method, far, near string) (parcel.Report, error) {
 	if err := conn.SendRequest(method, parcel.Request{Name: far}); err != nil {
 		return parcel.Report{}, err
 	}
-	o := parcel.Options{Side: fault.LocalFile}
+	o := parcel.Options{Side: fault.LocalFile, Asked: far}
 	if method == parcel.MethodUnpack {
 		return parcel.Put(h.t.Context(), conn, near, o)
 	}

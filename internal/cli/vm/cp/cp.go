@@ -38,8 +38,10 @@ NAME, from its user's home folder if it is relative. As with cp -r, a TARGET tha
 is a folder receives SOURCE under its own name; anything else is the name to give it.
 SOURCE/. means what is in the folder.
 
-Contents, modes, times and links are kept; links are not followed. A file here
-whose name holds a colon is written ./a:b.`,
+Contents, modes, times and links are kept; links are not followed. Nothing is written
+outside of the TARGET, and there under no other name than the SOURCE's: a machine may
+choose names only in a folder that is copied, so SOURCE/. is for a TARGET that holds
+nothing else of worth. A file here whose name holds a colon is written ./a:b.`,
 		Example: `  outrigger vm cp app.tar box:
   outrigger vm cp box:/var/log/syslog .
   outrigger vm cp src/. box:work`,
@@ -117,7 +119,7 @@ func copyOver(ctx context.Context, h *host.Host, o Options, display progress.Rep
 			return parcel.Report{}, fault.New(fault.LocalFile, "copy: %w", err)
 		}
 	}
-	opts := parcel.Options{Side: fault.LocalFile, Progress: func(r parcel.Report) {
+	opts := parcel.Options{Side: fault.LocalFile, Asked: o.From.Name, Progress: func(r parcel.Report) {
 		display.Progress(progress.Amount{Files: r.Files, FilesTotal: total.Files, Bytes: r.Bytes, BytesTotal: total.Bytes})
 	}}
 	conn, err := h.Open(ctx, host.Serve, func(c *wire.Conn) error {
