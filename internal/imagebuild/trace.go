@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // maxTrace bounds what is read of a trace, from its end.
@@ -188,11 +190,7 @@ func textAt(lines []string, line int) string {
 
 // oneLine makes a command fit a message.
 func oneLine(s string) string {
-	r := []rune(strings.ToValidUTF8(strings.Join(strings.Fields(s), " "), "?"))
-	if len(r) > maxCommand {
-		return string(r[:maxCommand-1]) + "…"
-	}
-	return string(r)
+	return sanitize.Words(s, maxCommand)
 }
 
 // lineInOutput finds what interpreters themselves say of a line: bash "FILE: line 3: …", dash

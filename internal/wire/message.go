@@ -6,6 +6,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // Version is that of the protocol. A client always brings its own agent, so
@@ -37,8 +38,16 @@ type Fault struct {
 	Kind   fault.Kind `cbor:"1,keyasint"`
 	Text   string     `cbor:"2,keyasint"`
 	Detail string     `cbor:"3,keyasint,omitempty"`
-	Remedy string     `cbor:"4,keyasint,omitempty"`
+	// Remedy came from older agents. Nobody sends it, and what comes is not shown: a
+	// reader does what it says.
+	Remedy string `cbor:"4,keyasint,omitempty"`
 }
+
+// How much of a fault's words is taken over.
+const (
+	maxText   = 4 << 10
+	maxDetail = 64 << 10
+)
 
 // FaultOf makes err fit for the wire.
 func FaultOf(err error) *Fault {
@@ -47,21 +56,34 @@ func FaultOf(err error) *Fault {
 	}
 	f := &Fault{Kind: fault.Of(err), Text: err.Error()}
 	if e, ok := asFault(err); ok {
-		f.Detail, f.Remedy = e.Detail, e.Remedy
+		f.Detail = e.Detail
 	}
 	return f
 }
 
-// Err makes an error of f again; nil for nil.
+// Err makes an error of f again; nil for nil. A machine is somebody else: its
+// words are cleaned, and the remedy is this side's own.
 func (f *Fault) Err() error {
 	if f == nil {
 		return nil
 	}
-	e := fault.New(f.Kind, "%s", f.Text).WithDetail(f.Detail)
-	if f.Remedy != "" {
-		e.Remedy = f.Remedy
+	return fault.New(sayable(f.Kind), "%s", sanitize.Text(f.Text, maxText)).WithDetail(sanitize.Text(f.Detail, maxDetail))
+}
+
+// sayable is a kind that a machine can know of. What is only seen from here, such
+// as a changed host key or a machine that is lost, is what this side acts on, so a
+// machine has no say in it; nor has it words of its own.
+func sayable(k fault.Kind) fault.Kind {
+	switch k {
+	case fault.Config, fault.UnknownMachine, fault.UnknownProvider, fault.UnknownImage, fault.UnknownPool,
+		fault.ProviderRefused, fault.ProviderDown, fault.BootTimeout, fault.Unreachable, fault.RouteRefused,
+		fault.AuthRefused, fault.HostKey, fault.MachineLost:
+		return fault.Protocol
 	}
-	return e
+	if fault.Lookup(k).Kind != k {
+		return fault.Protocol
+	}
+	return k
 }
 
 // SendHello sends this side's Hello without flushing; it leaves with what follows.

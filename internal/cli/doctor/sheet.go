@@ -11,6 +11,7 @@ import (
 	"outrigger.dev/outrigger/internal/doctor"
 	"outrigger.dev/outrigger/internal/doctor/look"
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // A Line is one line of --output json. Names and meanings of the fields are a promise to
@@ -95,7 +96,7 @@ func (s *sheet) heading(subject string) {
 	if strings.HasPrefix(s.title, subject+" ") {
 		subject = s.title
 	}
-	s.printf("%s\n", subject)
+	s.printf("%s\n", visible(subject))
 }
 
 var colours = map[doctor.State]string{doctor.OK: "\x1b[32m", doctor.Warning: "\x1b[33m", doctor.Failed: "\x1b[31m", doctor.Skipped: "\x1b[2m"}
@@ -131,15 +132,10 @@ func (s *sheet) below(word, text string) {
 	}
 }
 
-// visible replaces control characters: what others say must not move the cursor.
-func visible(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, text)
-}
+// visible makes one line of what others say.
+func visible(text string) string { return sanitize.Line(text, maxLine) }
+
+const maxLine = 16 << 10
 
 func (s *sheet) count(r doctor.Result) {
 	switch r.State {
@@ -183,7 +179,7 @@ func (s *sheet) line(l Line) {
 		s.err = errors.Join(s.err, err)
 		return
 	}
-	s.printf("%s\n", b)
+	s.printf("%s\n", sanitize.JSON(b))
 }
 
 func (s *sheet) printf(format string, args ...any) {

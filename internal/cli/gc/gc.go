@@ -10,6 +10,7 @@ import (
 	"outrigger.dev/outrigger/internal/cli/app"
 	"outrigger.dev/outrigger/internal/cli/progress"
 	"outrigger.dev/outrigger/internal/cli/table"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // Options are the command's flags.
@@ -57,7 +58,7 @@ func run(ctx context.Context, a *app.App, o Options) error {
 		return app.First(err, table.JSON(a.IO.Out, s.items))
 	}
 	for _, item := range s.items {
-		if _, perr := fmt.Fprintln(a.IO.Out, item.text()); perr != nil {
+		if _, perr := fmt.Fprintln(a.IO.Out, sanitize.Line(item.text(), 1<<10)); perr != nil {
 			return app.First(err, perr)
 		}
 	}

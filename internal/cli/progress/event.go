@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"sync"
@@ -8,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // An Event is one line of --output json. Names and meanings of the fields are a
@@ -63,16 +65,14 @@ type events struct {
 	now func() time.Time
 
 	mu    sync.Mutex
-	enc   *json.Encoder
+	w     io.Writer
 	phase Phase
 	start time.Time
 	last  time.Time // when a progress event was last written
 }
 
 func newEvents(w io.Writer, now func() time.Time) *events {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return &events{enc: enc, now: now}
+	return &events{w: w, now: now}
 }
 
 // eventEvery bounds how many progress events a script has to read.
@@ -126,10 +126,22 @@ func (e *events) write(ev Event) {
 	if ev.Time.IsZero() {
 		ev.Time = e.now().UTC()
 	}
+	if ev.Event != "output" { // which is the command's own, byte for byte
+		ev.Subject, ev.Text = sanitize.Line(ev.Subject, maxLine), sanitize.Text(ev.Text, maxLine)
+		ev.Signal, ev.Detail = sanitize.Line(ev.Signal, maxLine), sanitize.Text(ev.Detail, maxDetail)
+		ev.Remedy = sanitize.Text(ev.Remedy, maxLine)
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(ev) // texts and numbers can always be encoded
 	// A reader that went away ends a run by SIGPIPE or by its own means, not by
 	// way of progress.
-	_ = e.enc.Encode(ev)
+	_, _ = e.w.Write(sanitize.JSON(b.Bytes()))
 }
+
+// maxDetail bounds the end of a console or the like.
+const maxDetail = 256 << 10
 
 // A Stream is a writer whose text becomes "output" events of r, in pieces as
 // they come. Close says what is left.

@@ -3,12 +3,12 @@ package progress
 import (
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
 	"outrigger.dev/outrigger/internal/cli/term"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // line keeps one line of a terminal up to date.
@@ -69,7 +69,7 @@ func (l *line) Done(summary string) {
 	l.stop()
 	l.erase()
 	if l.phase != Run {
-		l.print(heading(l.phase, l.subject)+": "+finished(summary, l.start, l.now()), "\n")
+		l.print(sanitize.Line(heading(l.phase, l.subject)+": "+finished(summary, l.start, l.now()), maxLine), "\n")
 	}
 	l.phase = ""
 }
@@ -145,18 +145,10 @@ func (l *line) fit(text string) string {
 	if s, ok := l.size(); ok && s.Columns > 0 {
 		width = s.Columns
 	}
-	text = strings.Map(printable, text)
+	text = sanitize.Line(text, maxLine)
 	if utf8.RuneCountInString(text) < width {
 		return text
 	}
 	runes := []rune(text)
 	return string(runes[:max(width-2, 0)]) + "…"
-}
-
-// printable keeps control characters in a file's or machine's name off the terminal.
-func printable(r rune) rune {
-	if r < ' ' || r == 0x7f {
-		return '?'
-	}
-	return r
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // plain writes a line when a phase that took a while ends, and one now and then
@@ -83,11 +84,14 @@ func (p *plain) Close() {
 
 func (p *plain) say(what, text string) {
 	// Progress is a courtesy: a closed standard error must not end a build.
-	_, _ = fmt.Fprintf(p.w, "%s: %s\n", what, text)
+	_, _ = fmt.Fprintf(p.w, "%s\n", sanitize.Line(what+": "+text, maxLine))
 }
 
+// maxLine bounds what machines and files may have us say.
+const maxLine = 16 << 10
+
 func warnTo(w io.Writer, text string) {
-	_, _ = fmt.Fprintf(w, "warning: %s\n", strings.Map(printable, strings.TrimSpace(text))) // as for say
+	_, _ = fmt.Fprintf(w, "warning: %s\n", sanitize.Line(strings.TrimSpace(text), maxLine)) // as for say
 }
 
 func asFault(err error) (*fault.Error, bool) {

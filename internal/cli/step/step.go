@@ -246,5 +246,5 @@ func join(err, last error) error {
 
 // say writes a line that is not the script's.
 func say(a *app.App, format string, args ...any) {
-	fmt.Fprintf(a.IO.Err, "outrigger: "+format+"\n", args...)
+	a.IO.Say(format, args...)
 }

@@ -2,12 +2,15 @@
 package table
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // A Table is a list with a heading per column.
@@ -19,10 +22,14 @@ type Table struct {
 // gap separates columns, as kubectl has it.
 const gap = 3
 
+// maxCell bounds what others call their things.
+const maxCell = 1 << 10
+
 // Add appends a row; a value that is "" is shown as "-", so that every row can
 // be cut at blanks.
 func (t *Table) Add(values ...string) {
 	for i, v := range values {
+		values[i] = sanitize.Line(v, maxCell)
 		if v == "" {
 			values[i] = "-"
 		}
@@ -64,12 +71,18 @@ func JSON[T any](w io.Writer, items []T) error {
 	return Value(w, items)
 }
 
-// Value prints v as indented JSON.
+// Value prints v as indented JSON. Values are what they are, but what does not
+// print is escaped.
 func Value(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(sanitize.JSON(b.Bytes()))
+	return err
 }
 
 // Age is how long ago then was, "" for never: "5s", "3m", "2h", "4d".

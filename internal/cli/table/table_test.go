@@ -1,6 +1,7 @@
 package table_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,30 @@ a-much-longer-näme   -         x
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatOthersCallTheirThingsDoesNothingToTheTerminal(t *testing.T) {
+	tab := table.Table{Columns: []string{"NAME", "NOTE"}}
+	tab.Add("a\x1b[2J", "x\n\u202ey")
+	var b strings.Builder
+	if err := tab.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.String(), "NAME        NOTE\n"+`a\x1b[2J   x\n\u202ey`+"\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	b.Reset()
+	name := "a\x1b\u009b\u202e\U000e0041"
+	if err := table.JSON(&b, []string{name}); err != nil {
+		t.Fatal(err)
+	}
+	var back []string
+	if err := json.Unmarshal([]byte(b.String()), &back); err != nil || back[0] != name {
+		t.Errorf("read back %q, %v", back, err)
+	}
+	if strings.ContainsAny(b.String(), "\x1b\u009b\u202e\U000e0041") {
+		t.Errorf("JSON has what does not print: %q", b.String())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // PrintError shows err as every command does:
@@ -30,30 +31,34 @@ func (t *IO) PrintError(err error) {
 	fmt.Fprintf(&b, "%soutrigger:%s %s\n", red, off, oneLine(err.Error()))
 	var f *fault.Error
 	if errors.As(err, &f) && f.Detail != "" {
-		for line := range strings.Lines(strings.TrimRight(f.Detail, "\n") + "\n") {
-			fmt.Fprintf(&b, "    %s\n", visible(strings.TrimRight(line, "\r\n")))
+		for line := range strings.SplitSeq(strings.TrimRight(sanitize.Text(f.Detail, maxDetail), "\n"), "\n") {
+			fmt.Fprintf(&b, "    %s\n", line)
 		}
 	}
 	if remedy := fault.Remedy(err); remedy != "" {
-		fmt.Fprintf(&b, "  %s      %s(docs/faults.md#%s)%s\n", remedy, dim, strings.ToLower(string(fault.Of(err))), off)
+		fmt.Fprintf(&b, "  %s      %s(docs/faults.md#%s)%s\n", oneLine(remedy), dim, section(err), off)
 	}
 	// There is nobody left to tell when standard error is closed; the exit code speaks.
 	_, _ = t.Err.Write([]byte(b.String()))
 }
 
+// section is where the documentation has err's kind.
+func section(err error) string { return strings.ToLower(string(fault.Lookup(fault.Of(err)).Kind)) }
+
+// How much is shown of what may be somebody else's words.
+const (
+	maxLine   = 16 << 10
+	maxDetail = 256 << 10
+)
+
 // oneLine keeps the promise that an error's text is one line, also where it
-// quotes somebody who does not keep it.
+// quotes somebody who does not keep it, and that it does nothing to the terminal.
 func oneLine(s string) string {
-	return visible(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; "))
+	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
+	return sanitize.Line(strings.Join(lines, "; "), maxLine)
 }
 
-// visible replaces control characters: a console's tail must not move the
-// cursor of the terminal that it is shown on.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s)
+// Say writes a line on standard error that is ours and may hold words of others.
+func (t *IO) Say(format string, args ...any) {
+	_, _ = fmt.Fprintf(t.Err, "outrigger: %s\n", oneLine(fmt.Sprintf(format, args...))) // as in PrintError
 }

@@ -9,6 +9,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/doctor"
 	"outrigger.dev/outrigger/internal/prepare"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // ask has the machine say how it is: one script, once.
@@ -114,9 +115,5 @@ func values(stdout string) map[string]string {
 const maxWords = 300
 
 func oneLine(s string) string {
-	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "?")), " ")
-	if len(s) > maxWords {
-		s = strings.ToValidUTF8(s[:maxWords], "") + "…"
-	}
-	return s
+	return sanitize.Words(s, maxWords)
 }

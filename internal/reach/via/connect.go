@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // maxHead bounds what a proxy may answer before the connection begins.
@@ -86,7 +87,7 @@ func parseStatus(head []string) (status int, text string, err error) {
 	if text == "" {
 		text = "refused"
 	}
-	return status, printable(text), nil
+	return status, sanitize.Line(text, maxWords), nil
 }
 
 // proxyStatus returns what the field Proxy-Status (RFC 9209) says in words.
@@ -107,20 +108,13 @@ func proxyStatus(head []string) string {
 			}
 			out = append(out, rest[i])
 		}
-		return printable(string(out))
+		return sanitize.Line(string(out), maxWords)
 	}
 	return ""
 }
 
-// printable keeps what others say from playing with the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
-			return '?'
-		}
-		return r
-	}, s)
-}
+// maxWords bounds what a proxy has to say.
+const maxWords = 300
 
 // tls prepares the client's half of an https proxy.
 func (p *proxy) tls() (*tls.Config, error) {

@@ -84,7 +84,7 @@ func TestConnectRefused(t *testing.T) {
 		"HTTP/1.1 200\r\n" + strings.Repeat("X: "+strings.Repeat("y", 100)+"\r\n", 100) + "\r\n": {fault.Unreachable, "more than 8192 bytes"},
 		"SSH-2.0-OpenSSH_9.2\r\n\r\n":                                                            {fault.Unreachable, "does not answer as an HTTP proxy does"},
 		"HTTP/1.1 twohundred\r\n\r\n":                                                            {fault.Unreachable, "does not answer as an HTTP proxy does"},
-		"HTTP/1.1 403 a\x1b[31mb\r\n\r\n":                                                        {fault.RouteRefused, "a?[31mb"},
+		"HTTP/1.1 403 a\x1b[31mb\r\n\r\n":                                                        {fault.RouteRefused, `a\x1b[31mb`},
 		"HTTP/1.1 2":                                                                             {fault.Unreachable, "unexpected EOF"},
 		"":                                                                                       {fault.Unreachable, "closed the connection without an answer"},
 		"HTTP/1.1 403 Forbidden\r\nProxy-Status: h; details=\"" + strings.Repeat("\\", 50) + "\r\n\r\n": {fault.RouteRefused, "403"},

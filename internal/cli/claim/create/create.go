@@ -95,7 +95,7 @@ func run(ctx context.Context, a *app.App, o options) error {
 	if err != nil {
 		return err
 	}
-	c := &kube.Claimer{Client: client, Claim: claim, Say: func(text string) { fmt.Fprintln(a.IO.Err, "outrigger: "+text) }}
+	c := &kube.Claimer{Client: client, Claim: claim, Say: func(text string) { a.IO.Say("%s", text) }}
 	err = c.Make(ctx)
 	if err == nil {
 		err = o.await(ctx, a, c)
@@ -104,7 +104,7 @@ func run(ctx context.Context, a *app.App, o options) error {
 		return nil
 	}
 	if rerr := c.Release(ctx); rerr != nil {
-		fmt.Fprintf(a.IO.Err, "outrigger: claim %s is not released yet, which the controller does at the end of its holder: %v\n", claim.Name, rerr)
+		a.IO.Say("claim %s is not released yet, which the controller does at the end of its holder: %v", claim.Name, rerr)
 	}
 	return err
 }
@@ -119,7 +119,7 @@ func (o options) await(ctx context.Context, a *app.App, c *kube.Claimer) error {
 			return fault.New(fault.LocalFile, "claim create: --write: %w", err)
 		}
 	}
-	fmt.Fprintf(a.IO.Err, "outrigger: has machine %s of pool %s\n", c.Claim.Status.Machine, c.Claim.Spec.Pool)
+	a.IO.Say("has machine %s of pool %s", c.Claim.Status.Machine, c.Claim.Spec.Pool)
 	_, err := fmt.Fprintln(a.IO.Out, c.Claim.Name)
 	return err
 }

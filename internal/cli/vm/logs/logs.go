@@ -10,6 +10,7 @@ import (
 	"outrigger.dev/outrigger/internal/cli/app"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/provider"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // Options are the command's flags.
@@ -46,6 +47,9 @@ func run(ctx context.Context, a *app.App, name string, o Options) error {
 	text, err := console.ConsoleTail(ctx, m.Name, o.Bytes)
 	if err != nil {
 		return err
+	}
+	if a.IO.OutIsTerminal() { // a console's last words are the machine's, and as raw as it likes
+		text = sanitize.Text(text, 4*len(text))
 	}
 	_, err = io.WriteString(a.IO.Out, text)
 	return err

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // maxAnswer bounds what is read of one answer: a list of ten thousand VMs has 4 MiB.
@@ -151,7 +153,7 @@ func refusal(resp *http.Response) *Refusal {
 		Error   Text `json:"error"`
 	}
 	if json.Unmarshal(b, &status) == nil {
-		r.Reason, r.Message = string(status.Reason), oneLine([]byte(status.Message))
+		r.Reason, r.Message = oneLine([]byte(status.Reason)), oneLine([]byte(status.Message))
 		if r.Message == "" {
 			r.Message = oneLine([]byte(status.Error))
 		}
@@ -167,9 +169,5 @@ func refusal(resp *http.Response) *Refusal {
 const maxWords = 500
 
 func oneLine(b []byte) string {
-	s := strings.Join(strings.Fields(strings.ToValidUTF8(string(b), "?")), " ")
-	if len(s) > maxWords {
-		s = strings.ToValidUTF8(s[:maxWords], "") + "…"
-	}
-	return s
+	return sanitize.Words(string(b), maxWords)
 }
