@@ -13,7 +13,8 @@ import (
 type ClientFiles struct {
 	Token      string `json:"token"`
 	Kubeconfig string `json:"kubeconfig"`
-	Config     string `json:"config"` // of Outrigger
+	Config     string `json:"config"`   // of Outrigger
+	Password   string `json:"password"` // of admin on the VMs
 	text       string
 }
 
@@ -26,6 +27,7 @@ func (f ClientFiles) ConfigText() string {
 func (s *Server) ClientFiles(token string) (ClientFiles, error) {
 	f := ClientFiles{
 		Token: filepath.Join(s.dir, "token"), Kubeconfig: filepath.Join(s.dir, "kubeconfig"), Config: filepath.Join(s.dir, "outrigger.yaml"),
+		Password: filepath.Join(s.dir, "password"),
 	}
 	f.text = fmt.Sprintf(`default: orka
 providers:
@@ -34,8 +36,11 @@ providers:
       endpoint: %s
       tokenFile: %s
       image: ghcr.io/macstadium/orka-images/sequoia:latest
-`, s.Endpoint(), f.Token)
-	for path, text := range map[string]string{f.Token: token + "\n", f.Kubeconfig: s.kubeconfig(token), f.Config: f.text} {
+      passwordFile: %s
+`, s.Endpoint(), f.Token, f.Password)
+	for path, text := range map[string]string{
+		f.Token: token + "\n", f.Kubeconfig: s.kubeconfig(token), f.Config: f.text, f.Password: s.cfg.Password + "\n",
+	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return f, err
 		}

@@ -32,6 +32,8 @@ type Config struct {
 
 	// State keeps images, tokens and certificates between processes; "" keeps nothing.
 	State string
+	// Password is what local machines let admin in with; "": that of MacStadium's images.
+	Password string
 	// Machines makes the machines of the cluster below a folder; nil makes local ones.
 	Machines func(dir string, log *slog.Logger) (machines.Place, error)
 
@@ -55,8 +57,11 @@ func (c Config) defaults() Config {
 	set(&c.DeployTimeout, 10*time.Minute)
 	set(&c.Minute, time.Minute)
 	c.Doubts = c.Doubts.Defaults()
+	set(&c.Password, machines.Password)
 	if c.Machines == nil {
-		c.Machines = func(dir string, log *slog.Logger) (machines.Place, error) { return machines.NewLocal(dir, log) }
+		c.Machines = func(dir string, log *slog.Logger) (machines.Place, error) {
+			return machines.NewLocal(dir, c.Password, log)
+		}
 	}
 	if len(c.Images) == 0 {
 		c.Images = []string{"sonoma-90gb-orka3-arm", "sequoia-90gb-orka3-arm"}

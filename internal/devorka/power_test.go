@@ -63,6 +63,25 @@ func TestPower(t *testing.T) {
 	}
 }
 
+// A local machine is this computer: its password is not the one that everybody knows.
+func TestThePasswordIsTheOneOfTheStart(t *testing.T) {
+	c := start(t, devorka.Config{Password: "of-this-start"})
+	vm := c.deploy("mac", sequoia)
+	dial := func(password string) error {
+		conn, err := ssh.Dial("tcp", net.JoinHostPort(vm.IP, strconv.Itoa(*vm.SSH)), &ssh.ClientConfig{
+			User: "admin", Auth: []ssh.AuthMethod{ssh.Password(password)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+		})
+		if err == nil {
+			conn.Close()
+		}
+		return err
+	}
+	await(t, "the password opens", func() bool { return dial("of-this-start") == nil })
+	if dial("admin") == nil {
+		t.Error("the password that everybody knows opens too")
+	}
+}
+
 // TestSSHIsAsOnAMac: keys, files and forwarding, as macOS's Remote Login has them.
 func TestSSHIsAsOnAMac(t *testing.T) {
 	c := start(t, devorka.Config{})

@@ -28,7 +28,7 @@ type orka struct {
 func (m *meeting) orka() *orka {
 	m.t.Helper()
 	m.must(m.private, "ip", "addr", "add", orkaHost+"/32", "dev", "lo")
-	cmd := m.command(m.private, bin, "--output", "json", "dev", "orka", "--listen", orkaHost+":8080", "--kube-listen", orkaHost+":6443", "--speed", "600", "--role", "orka-dev")
+	cmd := m.command(m.private, bin, "--output", "json", "dev", "orka", "--listen", orkaHost+":8080", "--kube-listen", orkaHost+":6443", "--speed", "600", "--role", "orka-dev", "--password", "admin")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		m.t.Fatal(err)

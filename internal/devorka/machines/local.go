@@ -19,16 +19,18 @@ import (
 //	machines/NAME   one machine; home in it is HOME
 //	disks/DISK      what an image holds: a home
 type Local struct {
-	dir string
-	log *slog.Logger
+	dir      string
+	password string
+	log      *slog.Logger
 }
 
-// NewLocal returns the place in dir.
-func NewLocal(dir string, log *slog.Logger) (*Local, error) {
+// NewLocal returns the place in dir. Whoever knows the password runs commands as
+// the user of this process.
+func NewLocal(dir, password string, log *slog.Logger) (*Local, error) {
 	if err := local.Supported(); err != nil {
 		return nil, err
 	}
-	l := &Local{dir: dir, log: log}
+	l := &Local{dir: dir, password: password, log: log}
 	for _, sub := range []string{l.machine(""), l.disk("")} {
 		if err := os.MkdirAll(sub, 0o700); err != nil {
 			return nil, err
@@ -67,7 +69,7 @@ func (l *Local) Attach(_ context.Context, spec Spec) (Machine, error) {
 }
 
 func (l *Local) open(spec Spec) (*localMachine, error) {
-	g, err := local.OpenGuest(l.machine(spec.Name), local.GuestConfig{User: User, Password: Password, LoginAfter: spec.LoginAfter, Log: l.log})
+	g, err := local.OpenGuest(l.machine(spec.Name), local.GuestConfig{User: User, Password: l.password, LoginAfter: spec.LoginAfter, Log: l.log})
 	if err != nil {
 		return nil, err
 	}

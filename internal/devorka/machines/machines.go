@@ -3,8 +3,8 @@
 //
 // A [Local] machine is a folder of this computer whose SSH server is part of this
 // process: it costs a millisecond and no process until somebody logs in. A [Qemu]
-// machine is a virtual machine. Both let admin in with the password admin, as
-// MacStadium's images do.
+// machine is a virtual machine. Both let admin in, a virtual machine with the password
+// admin as MacStadium's images do, a local one with what its place was given.
 package machines
 
 import (

@@ -158,7 +158,7 @@ func (p *place) orka(in *sshd.Network, host string) {
 		p.t.Fatal(err)
 	}
 	defer r.Close()
-	cmd := p.process(in, bin, "--output", "json", "dev", "orka", "--listen", host+":8080", "--kube-listen", host+":6444", "--speed", "600", "--role", "orka-dev")
+	cmd := p.process(in, bin, "--output", "json", "dev", "orka", "--listen", host+":8080", "--kube-listen", host+":6444", "--speed", "600", "--role", "orka-dev", "--password", "admin")
 	cmd.Stdout = w
 	p.start(cmd)
 	w.Close()

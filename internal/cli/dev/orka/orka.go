@@ -2,7 +2,9 @@
 package orka
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -44,12 +46,16 @@ func New(a *app.App) *cobra.Command {
 		Short: "Serve a MacStadium Orka 3 cluster to try against",
 		Long: `Serve a MacStadium Orka 3 cluster for those who have none: both doors of its API,
 REST and Kubernetes, with Orka's scheduling, times, errors and tokens. Each VM is
-a real machine with a real SSH server behind a mapped port, that admin enters with
-the password admin. VMs run this system and not macOS.
+a real machine with a real SSH server behind a mapped port. VMs run this system and
+not macOS.
 
 The machines are folders of this computer (local: quick, isolates nothing) or
-virtual machines (qemu). The cluster ends with the command and leaves nothing; with
---state its images, tokens and certificates are there the next time.
+virtual machines (qemu). Who logs in to a local one runs commands as you, so its user
+admin has a new password each time, which is shown and in a file; --password admin is
+for clients that know no other than that of MacStadium's images, which qemu has.
+
+The cluster ends with the command and leaves nothing; with --state its images, tokens
+and certificates are there the next time.
 
 Things go wrong on demand: --fault, or POST /dev/faults while it runs.`,
 		Example: `  outrigger dev orka
@@ -76,6 +82,7 @@ func (o *options) add(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.Images, "image", nil, "`name` or OCI reference of an image that there is (default: MacStadium's)")
 	fs.BoolVar(&o.Bridge, "bridge", false, "bridge networking: each VM has an address of its own")
 	fs.StringVar(&o.machines, "machines", o.machines, "`kind` of machines behind the VMs: local or qemu")
+	fs.StringVar(&o.Password, "password", "", "`password` of admin on local machines (default: a new one each time)")
 	fs.StringVar(&o.State, "state", "", "`folder` that keeps images, tokens and certificates (default: none is kept)")
 	fs.Float64Var(&o.Speed, "speed", o.Speed, "how many `times` as fast as documented; 1: an image that is new to a node takes 4 minutes")
 	fs.DurationVar(&o.DeployTimeout, "deploy-timeout", 10*time.Minute, "how long a deploy may take that gives no timeout itself")
@@ -97,6 +104,8 @@ func (o *options) check() ([]inject.Fault, error) {
 		return nil, fault.New(fault.Usage, "dev orka: --speed %g: want more than 0", o.Speed)
 	case o.HostCPUs < 1 || o.HostMemoryGiB <= 0:
 		return nil, fault.New(fault.Usage, "dev orka: --host-cpus %d, --host-memory %g: want more than 0", o.HostCPUs, o.HostMemoryGiB)
+	case o.machines == qemu && o.Password != "":
+		return nil, fault.New(fault.Usage, "dev orka: --password: virtual machines have that of their image, %s", machines.Password)
 	case o.tokenTTL <= 0 || o.DeployTimeout <= 0:
 		return nil, fault.New(fault.Usage, "dev orka: --token-ttl %s, --deploy-timeout %s: want more than 0", o.tokenTTL, o.DeployTimeout)
 	case o.role != "none" && !slices.Contains(access.Roles, o.role):
@@ -135,6 +144,9 @@ func run(ctx context.Context, a *app.App, o *options) (err error) {
 			return machines.NewQemu(dir, dirs.State, log)
 		}
 	}
+	if o.machines == local {
+		o.protect(a)
+	}
 	s, err := devorka.Start(o.Config)
 	if err != nil {
 		return wrap(err)
@@ -168,6 +180,17 @@ func run(ctx context.Context, a *app.App, o *options) (err error) {
 	return nil // it was asked to end, and it has done what it is for
 }
 
+// protect keeps other users of this computer, and of its network, from running
+// commands as this one.
+func (o *options) protect(a *app.App) {
+	if o.Password == "" {
+		o.Password = rand.Text()
+	}
+	if o.Password == machines.Password {
+		a.IO.Say("whoever reaches the VMs' ports, other users of this computer too, runs commands as you: their password is known to everybody")
+	}
+}
+
 func wrap(err error) error {
 	if err == nil || fault.Of(err) != fault.Internal {
 		return err
@@ -181,12 +204,13 @@ type shown struct {
 	Kubernetes string              `json:"kubernetes"`
 	Token      string              `json:"token"`
 	Role       string              `json:"role"`
+	Password   string              `json:"password"`
 	Expires    time.Time           `json:"expires"`
 	Files      devorka.ClientFiles `json:"files"`
 }
 
 func show(a *app.App, s *devorka.Server, o *options, token string, files devorka.ClientFiles) error {
-	v := shown{s.Endpoint(), s.KubeEndpoint(), token, o.role, a.IO.Now().Add(o.Ahead + o.tokenTTL).UTC().Truncate(time.Second), files}
+	v := shown{s.Endpoint(), s.KubeEndpoint(), token, o.role, cmp.Or(o.Password, machines.Password), a.IO.Now().Add(o.Ahead + o.tokenTTL).UTC().Truncate(time.Second), files}
 	if a.JSON() {
 		return table.Value(a.IO.Out, v)
 	}
@@ -194,6 +218,7 @@ func show(a *app.App, s *devorka.Server, o *options, token string, files devorka
 Kubernetes API:   %s
 Token:            %s
                   %s until %s, also in %s
+Login of VMs:     %s, password %s, also in %s
 
 Configuration of Outrigger, also in %s:
 
@@ -205,7 +230,8 @@ Try it from another terminal:
   curl -H "Authorization: Bearer $(cat %s)" %s/api/v1/namespaces/orka-default/vms
 
 Ctrl-C ends it and every VM.
-`, v.Endpoint, v.Kubernetes, token, o.role, v.Expires.Format(time.RFC3339), files.Token, files.Config, files.ConfigText(),
+`, v.Endpoint, v.Kubernetes, token, o.role, v.Expires.Format(time.RFC3339), files.Token, machines.User, v.Password, files.Password,
+		files.Config, files.ConfigText(),
 		files.Config, files.Kubeconfig, files.Token, v.Endpoint)
 	return err
 }
