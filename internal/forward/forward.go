@@ -36,6 +36,7 @@ import (
 	"sync"
 	"time"
 
+	"outrigger.dev/outrigger/internal/connlimit"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/reach"
 )
@@ -53,6 +54,9 @@ type Config struct {
 	// same address already, by another Forwarder: nobody is warned then, and the
 	// port is had when the other leaves it. nil: none does.
 	Ours func(Out) bool
+	// Greet is how long a client of the proxy may take to show the password and say
+	// what it wants; 0: 10 seconds.
+	Greet time.Duration
 	// Dial connects from the Pod and resolves names there; nil means TCP.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -92,6 +96,9 @@ type Forwarder struct {
 	slots  chan struct{}
 	full   sync.Once
 	proxy  Proxy // without a port: none
+	// strangers are the proxy's clients that have not shown the password. All are of
+	// the machine's loopback: one source.
+	strangers connlimit.Limiter
 }
 
 // Start begins to forward until ctx ends or Close is called. It fails if the
@@ -111,6 +118,9 @@ func Start(ctx context.Context, cfg Config, ins []In, outs []Out, proxy *Proxy) 
 	if cfg.Ours == nil {
 		cfg.Ours = func(Out) bool { return false }
 	}
+	if cfg.Greet == 0 {
+		cfg.Greet = defaultGreet
+	}
 	if cfg.Dial == nil {
 		cfg.Dial = new(net.Dialer).DialContext
 	}
@@ -121,7 +131,10 @@ func Start(ctx context.Context, cfg Config, ins []In, outs []Out, proxy *Proxy) 
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f := &Forwarder{cfg: cfg, cancel: cancel, slots: make(chan struct{}, maxConns)}
+	f := &Forwarder{
+		cfg: cfg, cancel: cancel, slots: make(chan struct{}, maxConns),
+		strangers: connlimit.Limiter{Total: maxStrangers, PerSource: maxStrangers},
+	}
 	var ready sync.WaitGroup
 	if proxy != nil {
 		f.proxy = *proxy

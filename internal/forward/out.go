@@ -21,6 +21,11 @@ func (f *Forwarder) out(ctx context.Context, out Out, ready func()) {
 	what := named(out.Port, out.Name)
 	var unanswered sync.Once
 	serve := func(conn net.Conn) {
+		if !f.take(what) {
+			abort(conn)
+			return
+		}
+		defer f.give()
 		far, err := f.dial(ctx, out.To)
 		if err != nil {
 			f.cfg.Log.Debug("no connection from the Pod", "port", what, "to", out.To, "error", err)
@@ -106,14 +111,7 @@ func (f *Forwarder) serveOut(ctx context.Context, c *reach.Client, ln net.Listen
 			f.cfg.Log.Debug("port closed on the machine", "port", what, "error", err)
 			break
 		}
-		if !f.take(what) {
-			abort(conn)
-			continue
-		}
-		f.wg.Go(func() {
-			defer f.give()
-			serve(conn)
-		})
+		f.wg.Go(func() { serve(conn) })
 	}
 	if !stop() {
 		<-closed

@@ -12,8 +12,12 @@ import (
 )
 
 const (
-	// talkLimit is how long a client may take to say what it wants.
-	talkLimit = time.Minute
+	// defaultGreet is how long a client may take to show the password and say what
+	// it wants.
+	defaultGreet = 10 * time.Second
+	// maxStrangers bounds the clients that have not: they hold no place of those
+	// that have, and the oldest gives way to who comes.
+	maxStrangers = 64
 	// headLimit bounds the head of an HTTP request, in bytes, and each of its lines.
 	headLimit = 64 << 10
 )
@@ -65,7 +69,9 @@ func (f *Forwarder) serveProxy(ctx context.Context, conn net.Conn) {
 	ended := context.AfterFunc(ctx, func() { abort(conn) })
 	defer ended()
 	defer conn.Close()
-	late := time.AfterFunc(talkLimit, func() { abort(conn) }) // these connections have no deadlines
+	leave := f.strangers.Enter("", func() { abort(conn) })
+	defer leave()
+	late := time.AfterFunc(f.cfg.Greet, func() { abort(conn) }) // these connections have no deadlines
 	defer late.Stop()
 	r := bufio.NewReaderSize(conn, headLimit)
 	ask, err := f.ask(conn, r)
@@ -73,9 +79,14 @@ func (f *Forwarder) serveProxy(ctx context.Context, conn net.Conn) {
 		f.cfg.Log.Debug("proxy: refused", "error", err)
 		return
 	}
-	if !late.Stop() {
+	if !leave() || !late.Stop() {
 		return
 	}
+	if !f.take("proxy") {
+		ask.refuse(conn, errFull)
+		return
+	}
+	defer f.give()
 	far, err := f.dial(ctx, ask.to)
 	if err != nil {
 		f.cfg.Log.Debug("proxy: no connection from the Pod", "to", ask.to, "error", err)
@@ -88,6 +99,8 @@ func (f *Forwarder) serveProxy(ctx context.Context, conn net.Conn) {
 	}
 	join(ctx, &peeked{Conn: conn, r: r}, far)
 }
+
+var errFull = fmt.Errorf("%d connections are open already", maxConns)
 
 // A request is what a client of the proxy wants.
 type request struct {

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"outrigger.dev/outrigger/internal/connlimit"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/outpost"
 	"outrigger.dev/outrigger/internal/reach/via"
@@ -35,18 +36,18 @@ type Config struct {
 	Reread time.Duration
 	// Patience is how long a client waits for an outpost to come back; 0: 10 seconds.
 	Patience time.Duration
+	// Greet is how long a stranger may take to say who it is; 0: 10 seconds.
+	Greet time.Duration
 }
 
 const (
 	defaultReread   = 5 * time.Second
 	defaultPatience = 10 * time.Second // an outpost that dials again after a restart takes one or two
+	defaultGreet    = 10 * time.Second
 )
 
-// Limits on what strangers may do before they are known.
-const (
-	headLimit = 10 * time.Second
-	headBytes = 16 << 10
-)
+// headBytes bounds what strangers may say before they are known.
+const headBytes = 16 << 10
 
 // A Hub serves.
 type Hub struct {
@@ -68,6 +69,9 @@ func New(cfg Config) (*Hub, error) {
 	}
 	if cfg.Patience == 0 {
 		cfg.Patience = defaultPatience
+	}
+	if cfg.Greet == 0 {
+		cfg.Greet = defaultGreet
 	}
 	set, err := readSettings(cfg.Dir, cfg.Tunnels, nil)
 	if err != nil {
@@ -94,11 +98,16 @@ func (h *Hub) Serve(ctx context.Context, ln net.Listener) error {
 			NextProtos:     []string{"http/1.1"}, // a connection of HTTP/2 cannot be taken over
 			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return h.settings().cert, nil },
 		},
-		ReadHeaderTimeout: headLimit,
-		MaxHeaderBytes:    headBytes,
-		ErrorLog:          log.New(io.Discard, "", 0), // port scanners and probes
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		// The time for a handshake, and from there for a request with its body.
+		ReadTimeout:    h.cfg.Greet,
+		MaxHeaderBytes: headBytes,
+		ErrorLog:       log.New(io.Discard, "", 0), // port scanners and probes
+		BaseContext:    func(net.Listener) context.Context { return ctx },
+		ConnContext:    withStranger,
 	}
+	// Nobody has a second request: a connection is taken over, or is over.
+	srv.SetKeepAlivesEnabled(false)
+	ln = &strangers{ln, &connlimit.Limiter{Total: maxStrangers, PerSource: maxFromSource}}
 	stop := context.AfterFunc(ctx, func() { srv.Close() })
 	defer stop()
 	err := srv.ServeTLS(ln, "", "")

@@ -25,45 +25,55 @@ const (
 	internal  outpost.Code = "proxy_internal_error"
 )
 
-// reach connects to address in a network, if the pass allows it. who is whom
-// the pass was made for.
-func (h *Hub) reach(ctx context.Context, name string, shown machine.Secret, address string) (conn net.Conn, who string, no *refusal) {
+// A target is an address in a network that a client may reach.
+type target struct {
+	hub     *Hub
+	name    string // of the network
+	network *network
+	address allow.Address
+}
+
+// allowed tells whether a pass allows address in a network. who is whom it was made for.
+func (h *Hub) allowed(name string, shown machine.Secret, address string) (t target, who string, no *refusal) {
 	set := h.settings()
 	if shown.Empty() {
-		return nil, "", &refusal{http.StatusProxyAuthRequired, denied, "want a network for a user and a pass for a password"}
+		return t, "", &refusal{http.StatusProxyAuthRequired, denied, "want a network for a user and a pass for a password"}
 	}
 	pass, err := set.passes.Verify(shown, time.Now())
 	if err != nil {
-		return nil, "", &refusal{http.StatusProxyAuthRequired, denied, err.Error()}
+		return t, "", &refusal{http.StatusProxyAuthRequired, denied, err.Error()}
 	}
 	who = pass.For
 	if pass.Network != name {
-		return nil, who, &refusal{http.StatusForbidden, denied, fmt.Sprintf("the pass is for network %q, not for %q", pass.Network, name)}
+		return t, who, &refusal{http.StatusForbidden, denied, fmt.Sprintf("the pass is for network %q, not for %q", pass.Network, name)}
 	}
 	to, err := allow.ParseAddress(address)
 	if err != nil {
-		return nil, who, &refusal{http.StatusBadRequest, outpost.BadRequest, err.Error()}
+		return t, who, &refusal{http.StatusBadRequest, outpost.BadRequest, err.Error()}
 	}
 	passes, err := allow.Parse(pass.To)
 	if err != nil {
-		return nil, who, &refusal{http.StatusForbidden, denied, "the pass: " + err.Error()}
+		return t, who, &refusal{http.StatusForbidden, denied, "the pass: " + err.Error()}
 	}
 	if !passes.Allows(to) {
-		return nil, who, &refusal{http.StatusForbidden, denied, fmt.Sprintf("the pass of %q does not allow %s: it is for %s", pass.For, to, passes)}
+		return t, who, &refusal{http.StatusForbidden, denied, fmt.Sprintf("the pass of %q does not allow %s: it is for %s", pass.For, to, passes)}
 	}
 	n := set.networks[name]
 	if n == nil {
-		return nil, who, &refusal{http.StatusForbidden, denied, fmt.Sprintf("this hub has no network %q", name)}
+		return t, who, &refusal{http.StatusForbidden, denied, fmt.Sprintf("this hub has no network %q", name)}
 	}
 	if !n.allow.Empty() && !n.allow.Allows(to) {
-		return nil, who, &refusal{http.StatusForbidden, outpost.Prohibited, fmt.Sprintf("%s is not in the hub's list of allowed addresses of network %s", to, name)}
+		return t, who, &refusal{http.StatusForbidden, outpost.Prohibited, fmt.Sprintf("%s is not in the hub's list of allowed addresses of network %s", to, name)}
 	}
-	if n.dial != nil {
-		conn, no = h.dialItself(ctx, n, to)
-	} else {
-		conn, no = h.dialOutposts(ctx, name, to)
+	return target{h, name, n, to}, who, nil
+}
+
+// dial connects to the target.
+func (t target) dial(ctx context.Context) (net.Conn, *refusal) {
+	if t.network.dial != nil {
+		return t.hub.dialItself(ctx, t.network, t.address)
 	}
-	return conn, who, no
+	return t.hub.dialOutposts(ctx, t.name, t.address)
 }
 
 // dialItself goes the ways of the hub's own.

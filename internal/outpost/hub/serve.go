@@ -82,6 +82,9 @@ func (h *handler) outpost(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusUnauthorized)
 		return
 	}
+	if !known(r.Context()) {
+		return
+	}
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{outpost.Protocol}})
 	if err != nil {
 		h.hub.log.Warn("outpost refused", "outpost", g.Outpost.String(), "from", r.RemoteAddr, "cause", err)
@@ -107,15 +110,23 @@ func (h *handler) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer end()
+	control := http.NewResponseController(w)
 	name, pass := basicAuth(r.Header.Get("Proxy-Authorization"))
-	inside, who, no := h.hub.reach(r.Context(), name, pass, r.Host)
+	to, who, no := h.hub.allowed(name, pass, r.Host)
+	var inside net.Conn
+	if no == nil {
+		if !known(r.Context()) || control.SetReadDeadline(time.Time{}) != nil {
+			return // it went away
+		}
+		inside, no = to.dial(r.Context())
+	}
 	if no != nil {
 		h.hub.log.Info("not connected", "from", r.RemoteAddr, "network", name, "to", r.Host, "for", who, "cause", no.text)
 		no.write(w)
 		return
 	}
 	defer inside.Close()
-	conn, buffered, err := http.NewResponseController(w).Hijack()
+	conn, buffered, err := control.Hijack()
 	if err != nil {
 		h.hub.log.Error("connection not taken over", "error", err)
 		return
