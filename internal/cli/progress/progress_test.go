@@ -140,7 +140,7 @@ func TestLineFits(t *testing.T) {
 		"short":                       "short",
 		"exactly nineteen ch":         "exactly nineteen ch",
 		"more than twenty characters": "more than twenty c…",
-		"tab\tand\x1b[2Jescape":       `tab\tand\x1b[2Jescape`,
+		"tab\tand\x1b[2Jesc":          `tab\tand\x1b[2Jesc`,
 		strings.Repeat("ü", 30):       strings.Repeat("ü", 18) + "…",
 	} {
 		if got := l.fit(in); got != want {

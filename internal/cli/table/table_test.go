@@ -35,7 +35,7 @@ func TestWhatOthersCallTheirThingsDoesNothingToTheTerminal(t *testing.T) {
 	if err := tab.Write(&b); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := b.String(), "NAME        NOTE\n"+`a\x1b[2J   x\n\u202ey`+"\n"; got != want {
+	if got, want := b.String(), "NAME       NOTE\n"+`a\x1b[2J   x\n\u202ey`+"\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	b.Reset()
