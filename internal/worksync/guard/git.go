@@ -36,6 +36,9 @@ var private = map[string]bool{
 	"remotes": true, "branches": true, "rebase-merge": true, "rebase-apply": true, "sequencer": true,
 }
 
+// inside are further such paths: filters, and other places to take objects from.
+var inside = map[string]bool{"info/attributes": true, "objects/info/alternates": true, "objects/info/http-alternates": true}
+
 // repositories are the folders that are one for Git.
 type repositories struct {
 	dirs  map[string]bool
@@ -119,9 +122,14 @@ func up(path string) (dir string, ok bool) { return tree.Parent(path), path != "
 // isPrivate judges a path within a repository. What is below a private path
 // goes with it.
 func isPrivate(rest string) bool {
-	first, below, _ := strings.Cut(rest, "/")
-	first = fold(first)
-	return private[first] && below == "" || first == "info" && fold(below) == "attributes"
+	parts := strings.Split(rest, "/")
+	if len(parts) > 3 {
+		return false
+	}
+	for i := range parts {
+		parts[i] = fold(parts[i])
+	}
+	return len(parts) == 1 && private[parts[0]] || inside[strings.Join(parts, "/")]
 }
 
 // fold returns what all names have in common that some file system may take for

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/sanitize"
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/worksync/pack"
 	"outrigger.dev/outrigger/internal/worksync/tree"
@@ -141,7 +142,10 @@ func (l *link) recvResult(to *result) error {
 		}
 		to.Fault = part.Fault
 		to.Kept = append(to.Kept, part.Kept...)
-		to.Warnings = append(to.Warnings, part.Warnings...)
+		for _, w := range part.Warnings {
+			to.Warnings = append(to.Warnings, sanitize.Line(w, maxWarning))
+			text += len(w)
+		}
 		for _, path := range part.Kept {
 			text += len(path)
 		}

@@ -33,6 +33,7 @@ package transfer
 import (
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/worksync/names"
+	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
 // The frames of a sync.
@@ -90,5 +91,6 @@ const (
 	maxPlaces   = 100_000
 	maxNames    = 100 // paths of up to 4 KiB in one frame of 1 MiB
 	maxWarnings = 100 // of one operation; the rest is only counted
+	maxWarning  = 2 * tree.MaxPath
 	maxBases    = 2
 )
