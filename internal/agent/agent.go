@@ -130,6 +130,9 @@ func (c *command) run(ctx context.Context) error {
 	case "sweep":
 		swept, err := lease.Open(c.root, c.log).Sweep(ctx)
 		fmt.Fprintf(c.stdio.Out, "released %d leases, ended %d runs\n", len(swept.Leases), len(swept.Runs))
+		for _, name := range swept.Broken {
+			fmt.Fprintf(c.stdio.Out, "lease %s: its record cannot be read; it is removed a day after it was last used\n", name)
+		}
 		return err
 	case "version":
 		return c.version()

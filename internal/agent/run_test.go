@@ -68,7 +68,7 @@ func TestOutcomes(t *testing.T) {
 		{"nothing to do", wire.RunSpec{}, "Usage", "", ""},
 		{"found in the PATH that was declared", wire.RunSpec{Argv: []string{"plain2"}, Env: []string{"PATH=/nowhere:" + l.Work}}, "exit 0", "", ""},
 		{"declared environment wins", wire.RunSpec{Argv: []string{"/bin/sh", "-c", "echo $A $B"}, Env: []string{"A=1", "B=x=y"}}, "exit 0", "1 x=y\n", ""},
-		{"TMPDIR is the lease's", sh("echo $TMPDIR; touch $TMPDIR/x"), "exit 0", filepath.Join(l.Dir, "tmp") + "\n", ""},
+		{"TMPDIR is the lease's, and so short that a socket fits", sh("touch $TMPDIR/x && [ -O $TMPDIR/x ] && [ ${#TMPDIR} -lt 40 ] && stat -c %a $TMPDIR"), "exit 0", "700\n", ""},
 		{"begins in the work folder", sh("pwd"), "exit 0", l.Work + "\n", ""},
 		{"begins in a folder below it", wire.RunSpec{Argv: []string{"pwd"}, Dir: "sub"}, "exit 0", l.Work + "/sub\n", ""},
 		{"begins in an absolute folder", wire.RunSpec{Argv: []string{"pwd"}, Dir: "/"}, "exit 0", "/\n", ""},

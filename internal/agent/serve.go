@@ -73,8 +73,8 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 		return respond(conn, req, func(q wire.LeaseRenew) (wire.Lease, error) { return s.leases.Renew(ctx, q) })
 	case wire.MethodLeaseRelease:
 		// A client that hangs up in the middle still wants it released.
-		return respond(conn, req, func(q wire.LeaseRelease) (any, error) {
-			return nil, s.leases.Release(context.WithoutCancel(ctx), q.Name)
+		return respond(conn, req, func(q wire.LeaseRelease) (wire.LeaseReleased, error) {
+			return s.leases.Release(context.WithoutCancel(ctx), q)
 		})
 	case wire.MethodLeaseList:
 		return respond(conn, req, func(any) (wire.LeaseList, error) {
@@ -83,6 +83,8 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 		})
 	case wire.MethodLink:
 		return respond(conn, req, func(q wire.LinkRequest) (wire.LinkAnswer, error) { return s.leases.Link(ctx, q) })
+	case wire.MethodLinkCheck:
+		return respond(conn, req, s.leases.Check)
 	case wire.MethodSync:
 		return s.sync(ctx, conn, req)
 	case parcel.MethodPack, parcel.MethodUnpack:

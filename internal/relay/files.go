@@ -76,7 +76,7 @@ func (f *folder) answers(ctx context.Context, links []Link) error {
 	for _, l := range links {
 		var answer wire.LinkAnswer
 		err := f.conn.RecvResponse(&answer)
-		if err := f.linked(l, answer, err); err != nil {
+		if err := f.judgeLink(l, answer, err); err != nil {
 			return err
 		}
 	}

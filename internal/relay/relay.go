@@ -22,12 +22,16 @@ import (
 	"outrigger.dev/outrigger/internal/host"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/runclient"
+	"outrigger.dev/outrigger/internal/sanitize"
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
 )
 
 // releaseLimit bounds the release of a lease, which goes on after ctx is cancelled.
 const releaseLimit = 30 * time.Second
+
+// maxLeft bounds how many things a machine may name that are left there.
+const maxLeft = 20
 
 // Do carries out the job on the machine. The error is what we failed to do; a
 // command that failed is in the Result alone.
@@ -66,6 +70,7 @@ type relay struct {
 
 	mu     sync.Mutex
 	lease  wire.Lease
+	linked []wire.LinkRequest // links that were made
 	result Result
 }
 
@@ -98,6 +103,7 @@ func (r *relay) do(ctx context.Context) error {
 	if !r.result.Ran {
 		return err
 	}
+	err = joinFaults([]error{err, r.checkLinks(ctx)})
 	// Whatever went wrong since: what the command wrote is brought back before that is told.
 	if backErr := r.back(ctx); backErr != nil {
 		if err == nil {
@@ -190,9 +196,13 @@ func (r *relay) dial(ctx context.Context) (*wire.Conn, error) {
 func (r *relay) end(ctx context.Context, err error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseLimit)
 	defer cancel()
+	var released wire.LeaseReleased
 	endErr := r.persist(ctx, func(ctx context.Context) error {
-		return r.host.Call(ctx, wire.MethodLeaseRelease, wire.LeaseRelease{Name: r.job.Lease.Name}, nil)
+		return r.host.Call(ctx, wire.MethodLeaseRelease, wire.LeaseRelease{Name: r.job.Lease.Name}, &released)
 	})
+	for _, left := range released.Left[:min(len(released.Left), maxLeft)] {
+		r.watcher.Warn("left on the machine: " + sanitize.Line(left, maxPath))
+	}
 	switch {
 	case endErr == nil:
 		return err

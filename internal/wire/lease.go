@@ -11,9 +11,10 @@ const (
 	MethodInfo         = "info"          // InfoRequest -> Info
 	MethodLeaseAcquire = "lease.acquire" // LeaseAcquire -> Lease
 	MethodLeaseRenew   = "lease.renew"   // LeaseRenew -> Lease
-	MethodLeaseRelease = "lease.release" // LeaseRelease -> nothing
+	MethodLeaseRelease = "lease.release" // LeaseRelease -> LeaseReleased
 	MethodLeaseList    = "lease.list"    // nothing -> LeaseList
 	MethodLink         = "link"          // LinkRequest -> LinkAnswer
+	MethodLinkCheck    = "link.check"    // LinkCheck -> LinkChecked
 	MethodSync         = "sync"          // SyncRequest -> nothing, then the frames of worksync/transfer
 )
 
@@ -77,6 +78,16 @@ type LeaseRenew struct {
 // may be repeated; a lease that is not there is released already.
 type LeaseRelease struct {
 	Name string `cbor:"1,keyasint"`
+	// Clean: the machine is somebody else's next, and nobody's own. What the lease's runs put at
+	// the paths of its links is removed too, rather than left to its owner.
+	Clean bool `cbor:"2,keyasint,omitempty"`
+}
+
+// A LeaseReleased answers a LeaseRelease.
+type LeaseReleased struct {
+	// Left says what of the lease, or of one before, is still on the machine, a line each. A
+	// machine of which something is left must not be given to somebody else.
+	Left []string `cbor:"1,keyasint,omitempty"`
 }
 
 // A LeaseList is all there is on the machine.
@@ -110,6 +121,17 @@ type LinkAnswer struct {
 	Rewrite bool   `cbor:"1,keyasint,omitempty"`
 	Target  string `cbor:"2,keyasint"` // absolute
 	Why     string `cbor:"3,keyasint,omitempty"`
+}
+
+// A LinkCheck asks whether links of a lease are still what was made: a program may have put
+// something else at their paths, and what it wrote there is then not in the lease.
+type LinkCheck struct {
+	Links []LinkRequest `cbor:"1,keyasint"` // Lease, Path, Target and Inside
+}
+
+// A LinkChecked answers a LinkCheck.
+type LinkChecked struct {
+	Replaced []string `cbor:"1,keyasint,omitempty"` // paths, as they were asked for
 }
 
 // A SyncRequest begins a sync session on this connection.

@@ -238,9 +238,10 @@ func (s *server) watch(ctx context.Context) {
 
 // close lets nobody in any more, unless somebody is.
 func (s *server) close() bool {
-	n, _ := s.runs.Count()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// Counted under the lock: without a connection no run can begin after that.
+	n, _ := s.runs.Count()
 	s.closing = n == 0 && s.conns == 0
 	return s.closing
 }

@@ -4,11 +4,13 @@
 //
 //	<root>/agents/<sha256>/outrigger-agent
 //	<root>/daemon/<sha256>/             socket, log
+//	<root>/left.json                    what leases left behind elsewhere, a list of Left
 //	<root>/leases/<lease>/lease.json    a Lease
 //	<root>/leases/<lease>/work/         the synced folder
 //	<root>/leases/<lease>/sync/         the far side's baseline
 //	<root>/leases/<lease>/runs/<run>/   run.json, a Run; script; output log
-//	<root>/leases/<lease>/tmp/          TMPDIR of runs
+//	<root>/leases/<lease>/tmp/          TMPDIR of runs, where /tmp does not serve
+//	/tmp/o-<root>-<random>/             TMPDIR of runs, in the lease's record
 package disk
 
 import (
@@ -57,7 +59,7 @@ func (d LeaseDir) Sync(rel string) (string, error) {
 	return below(filepath.Join(string(d), "sync"), rel)
 }
 
-// Tmp is TMPDIR of the lease's runs.
+// Tmp is TMPDIR of the lease's runs, where none could be made whose path is shorter ([Root.MakeTmp]).
 func (d LeaseDir) Tmp() string { return filepath.Join(string(d), "tmp") }
 
 // Runs is where the lease's runs are.

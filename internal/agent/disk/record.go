@@ -21,6 +21,7 @@ type Lease struct {
 	Releasing bool      `json:"releasing,omitempty"` // no run may start any more
 	Links     []Link    `json:"links,omitempty"`
 	Rewrites  []Rewrite `json:"rewrites,omitempty"`
+	Tmp       string    `json:"tmp,omitempty"` // TMPDIR of runs; "": the folder in the lease
 }
 
 // A Link is an absolute path that leads into the lease. It is recorded before
@@ -39,6 +40,35 @@ type Rewrite struct {
 	To   string
 }
 
+// A Left is something that a lease left behind at a path and that the agent may not, or could not, remove.
+type Left struct {
+	Path string `json:"path"`
+	Why  string `json:"why"`
+}
+
+// String says it in a line.
+func (l Left) String() string { return l.Path + ": " + l.Why }
+
+// ReadLeft returns what leases left on the machine.
+func (r Root) ReadLeft() ([]Left, error) {
+	var left []Left
+	err := read(r.left(), &left)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return left, err
+}
+
+// WriteLeft writes that down for good.
+func (r Root) WriteLeft(left []Left) error {
+	if len(left) > 0 {
+		return write(r.left(), left, true)
+	}
+	return Fault("record", os.RemoveAll(r.left()))
+}
+
+func (r Root) left() string { return filepath.Join(string(r), "left.json") }
+
 // A RunState is how far a run is.
 type RunState string
 
@@ -49,6 +79,8 @@ const (
 	Running  RunState = "running"
 	Ended    RunState = "ended"
 	Lost     RunState = "lost"
+	// Unreadable is a run whose record makes no sense, as after a power cut. It is never written.
+	Unreadable RunState = "unreadable"
 )
 
 // A Run is the content of run.json.
@@ -61,12 +93,22 @@ type Run struct {
 }
 
 // Live tells whether there may be processes of the run.
-func (r Run) Live() bool { return r.State == Starting || r.State == Running }
+func (r Run) Live() bool { return r.State == Starting || r.State == Running || r.State == Unreadable }
 
-// Read reads the lease's record. One that is not there is [os.ErrNotExist].
+// Marker is the mark of a run's processes, unique on the machine: names of
+// leases and runs have no dot.
+func Marker(lease, run string) string { return lease + "." + run }
+
+// Read reads the lease's record. One that is not there is [os.ErrNotExist], and one of another
+// lease is none.
 func (d LeaseDir) Read() (Lease, error) {
 	var l Lease
-	return l, read(filepath.Join(string(d), "lease.json"), &l)
+	name := filepath.Join(string(d), "lease.json")
+	err := read(name, &l)
+	if err == nil && l.Name != filepath.Base(string(d)) {
+		err = fault.New(fault.RemoteFile, "%s: is of lease %q, want %q", name, l.Name, filepath.Base(string(d)))
+	}
+	return l, err
 }
 
 // Write writes the lease's record for good.
@@ -82,7 +124,8 @@ func (d RunDir) Read() (Run, error) {
 // machine, its processes end too.
 func (d RunDir) Write(r Run) error { return write(filepath.Join(string(d), "run.json"), r, false) }
 
-// List returns the lease's runs that have a record.
+// List returns the lease's runs that have a record. One whose record cannot be read is
+// Unreadable, so that it can still be ended: all its processes have its mark.
 func (d LeaseDir) List() ([]Run, error) {
 	names, err := os.ReadDir(d.Runs())
 	if errors.Is(err, os.ErrNotExist) {
@@ -102,7 +145,8 @@ func (d LeaseDir) List() ([]Run, error) {
 			continue // just being made, or removed
 		}
 		if err != nil {
-			return nil, err
+			lease := filepath.Base(string(d))
+			r = Run{ID: n.Name(), Lease: lease, State: Unreadable, Tree: proc.Identity{ID: Marker(lease, n.Name())}}
 		}
 		runs = append(runs, r)
 	}
@@ -114,9 +158,12 @@ func (d LeaseDir) List() ([]Run, error) {
 const maxRecord = 1 << 20
 
 func read(name string, v any) error {
-	info, err := os.Stat(name)
+	info, err := os.Lstat(name)
 	if err != nil {
 		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fault.New(fault.RemoteFile, "%s: is no file (mode %s)", name, info.Mode())
 	}
 	if info.Size() > maxRecord {
 		return fault.New(fault.RemoteFile, "%s: %d bytes, want at most %d", name, info.Size(), maxRecord)

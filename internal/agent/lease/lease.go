@@ -10,7 +10,6 @@ package lease
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -68,26 +67,49 @@ func (s *Store) Acquire(ctx context.Context, req wire.LeaseAcquire) (wire.Lease,
 	case !errors.Is(err, fs.ErrNotExist):
 		return wire.Lease{}, err
 	}
+	// Without a record it is no lease: what an interrupted removal left, or a stranger.
+	if err := disk.RemoveAll(ctx, string(dir)); err != nil {
+		return wire.Lease{}, err
+	}
 	if err := s.room(req.Slots); err != nil {
 		return wire.Lease{}, err
 	}
-	rec = disk.Lease{Name: req.Name, Owner: req.Owner, Note: req.Note, Created: now.UTC(), Expires: clamp(req.Expires, now)}
+	tmp, err := s.root.MakeTmp()
+	if err != nil {
+		return wire.Lease{}, err
+	}
+	rec = disk.Lease{Name: req.Name, Owner: req.Owner, Note: req.Note, Created: now.UTC(), Expires: clamp(req.Expires, now), Tmp: tmp}
 	return s.describe(dir, rec), s.create(ctx, dir, rec)
 }
+
+// OwnTmp tells whether the lease has a folder for temporary files outside of its own.
+func (s *Store) OwnTmp(rec disk.Lease) bool { return s.root.IsTmp(rec.Tmp) }
 
 // room is nil when another lease fits.
 func (s *Store) room(slots int) error {
 	if slots <= 0 {
 		return nil
 	}
-	held, err := s.all()
-	if err != nil || len(held) < slots {
+	held, broken, err := s.all()
+	if err != nil {
 		return err
+	}
+	for _, b := range broken {
+		if b.runs() > 0 { // nobody can use it, but what runs in it takes its room
+			held = append(held, disk.Lease{Name: b.name, Note: "its record cannot be read"})
+		}
+	}
+	if len(held) < slots {
+		return nil
 	}
 	var names, lines []string
 	for _, l := range held {
 		names = append(names, l.Name)
-		lines = append(lines, fmt.Sprintf("%s  %s  until %s", l.Name, l.Note, l.Expires.Format(time.RFC3339)))
+		line := l.Name + "  " + l.Note
+		if !l.Expires.IsZero() {
+			line += "  until " + l.Expires.Format(time.RFC3339)
+		}
+		lines = append(lines, line)
 	}
 	return fault.New(fault.NoCapacity, "machine is full: %d of %d slots are held by %s", len(held), slots, strings.Join(names, ", ")).
 		WithDetail(strings.Join(lines, "\n"))
@@ -110,7 +132,11 @@ func (s *Store) create(ctx context.Context, dir disk.LeaseDir, rec disk.Lease) e
 		err = os.Rename(aside, string(dir))
 	}
 	if err != nil {
-		return disk.Fault("lease", errors.Join(err, disk.RemoveAll(ctx, aside)))
+		err = errors.Join(err, disk.RemoveAll(ctx, aside))
+		if rec.Tmp != "" {
+			err = errors.Join(err, disk.RemoveAll(ctx, rec.Tmp))
+		}
+		return disk.Fault("lease", err)
 	}
 	return nil
 }
@@ -180,9 +206,10 @@ func (s *Store) living(name string) (disk.LeaseDir, disk.Lease, error) {
 	return dir, rec, err
 }
 
-// List returns all leases by name.
+// List returns all leases by name. One whose record cannot be read is left out, and told in
+// the log.
 func (s *Store) List() ([]wire.Lease, error) {
-	recs, err := s.all()
+	recs, _, err := s.all()
 	if err != nil {
 		return nil, err
 	}
@@ -197,15 +224,16 @@ func (s *Store) List() ([]wire.Lease, error) {
 	return out, nil
 }
 
-func (s *Store) all() ([]disk.Lease, error) {
+// all returns the leases by name, and those whose record cannot be read: one of these must
+// not keep everybody else from the machine.
+func (s *Store) all() (recs []disk.Lease, broken []broken, err error) {
 	entries, err := os.ReadDir(s.root.Leases())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, disk.Fault("leases", err)
+		return nil, nil, disk.Fault("leases", err)
 	}
-	var recs []disk.Lease
 	for _, e := range entries {
 		dir, err := s.root.Lease(e.Name())
 		if err != nil {
@@ -213,15 +241,17 @@ func (s *Store) all() ([]disk.Lease, error) {
 		}
 		rec, err := dir.Read()
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since the listing
+			continue // removed since the listing, or no lease
 		}
 		if err != nil {
-			return nil, err
+			s.log.Warn("lease whose record cannot be read", "lease", e.Name(), "error", err)
+			broken = append(broken, newBroken(e.Name(), dir))
+			continue
 		}
 		recs = append(recs, rec)
 	}
 	sort.Slice(recs, func(i, j int) bool { return recs[i].Name < recs[j].Name })
-	return recs, nil
+	return recs, broken, nil
 }
 
 func (s *Store) describe(dir disk.LeaseDir, rec disk.Lease) wire.Lease {
@@ -235,12 +265,18 @@ func (s *Store) describe(dir disk.LeaseDir, rec disk.Lease) wire.Lease {
 	if err != nil {
 		s.log.Warn("list runs", "lease", rec.Name, "error", err)
 	}
+	out.Runs = live(runs)
+	return out
+}
+
+// live counts the runs that have not ended.
+func live(runs []disk.Run) (n int) {
 	for _, r := range runs {
-		if r.Live() {
-			out.Runs++
+		if r.Live() && r.State != disk.Unreadable {
+			n++
 		}
 	}
-	return out
+	return n
 }
 
 func clamp(t, now time.Time) time.Time {

@@ -21,10 +21,7 @@ func (s *Store) Link(ctx context.Context, req wire.LinkRequest) (wire.LinkAnswer
 	if req.Inside {
 		return s.linkInside(ctx, req)
 	}
-	path, err := inHome(req.Path)
-	if err == nil {
-		path, err = link.Clean(runtime.GOOS, path)
-	}
+	path, err := linkPath(req.Path)
 	if err != nil {
 		return wire.LinkAnswer{}, err
 	}
@@ -50,6 +47,47 @@ func (s *Store) Link(ctx context.Context, req wire.LinkRequest) (wire.LinkAnswer
 		return err
 	})
 	return answer, err
+}
+
+// Check tells which links something else was put in the place of since they were made.
+func (s *Store) Check(req wire.LinkCheck) (wire.LinkChecked, error) {
+	var answer wire.LinkChecked
+	for _, l := range req.Links {
+		dir, err := s.Living(l.Lease)
+		if err != nil {
+			return answer, err
+		}
+		target, err := dir.Work(l.Target)
+		if err != nil {
+			return answer, err
+		}
+		replaced, err := replaced(dir, l, target)
+		if err != nil {
+			return answer, err
+		}
+		if replaced {
+			answer.Replaced = append(answer.Replaced, l.Path)
+		}
+	}
+	return answer, nil
+}
+
+func replaced(dir disk.LeaseDir, l wire.LinkRequest, target string) (bool, error) {
+	if l.Inside {
+		path, err := dir.Work(l.Path)
+		return err == nil && link.ReplacedInside(path, target), err
+	}
+	path, err := linkPath(l.Path)
+	return err == nil && link.Replaced(path, target), err
+}
+
+// linkPath returns the absolute path of a link in the form that is recorded.
+func linkPath(path string) (string, error) {
+	path, err := inHome(path)
+	if err != nil {
+		return "", err
+	}
+	return link.Clean(runtime.GOOS, path)
 }
 
 // inHome resolves a path that begins with "~/".
@@ -96,7 +134,7 @@ func linkTarget(dir disk.LeaseDir, req wire.LinkRequest) (string, error) {
 
 // pathFree is nil unless another lease has the path, or one that it would be inside of.
 func (s *Store) pathFree(path, lease string) error {
-	recs, err := s.all()
+	recs, _, err := s.all()
 	if err != nil {
 		return err
 	}
@@ -121,8 +159,12 @@ func (s *Store) unlinkOther(ctx context.Context, dir disk.LeaseDir, rec *disk.Le
 	if n := s.describe(dir, *rec).Runs; n > 0 {
 		return fault.New(fault.Busy, "path %s: leads to another folder of lease %s, where %d runs are under way", path, rec.Name, n)
 	}
-	if err := link.Undo(ctx, rec.Links[i]); err != nil {
+	left, err := link.Undo(ctx, rec.Links[i], false, s.keeper(rec.Name))
+	if err != nil {
 		return err
+	}
+	if len(left) > 0 {
+		return fault.New(fault.PathTaken, "path %s: %s", path, left[0].Why)
 	}
 	rec.Links = slices.Delete(rec.Links, i, i+1)
 	return dir.Write(*rec)
@@ -149,7 +191,7 @@ func makeLink(ctx context.Context, dir disk.LeaseDir, rec *disk.Lease, req link.
 		return false, err
 	}
 	if err := link.Do(ctx, steps, facts.Power); err != nil {
-		if uerr := link.Undo(ctx, l); uerr != nil {
+		if _, uerr := link.Undo(ctx, l, false, func(string) bool { return true }); uerr != nil {
 			return false, fault.New(fault.Of(err), "%w; and undo it: %v", err, uerr) // the record stays, for the release
 		}
 		rec.Links = before

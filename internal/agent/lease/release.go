@@ -2,17 +2,18 @@ package lease
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"outrigger.dev/outrigger/internal/agent/disk"
 	"outrigger.dev/outrigger/internal/agent/link"
 	"outrigger.dev/outrigger/internal/agent/proc"
+	"outrigger.dev/outrigger/internal/wire"
 )
 
 // settleLimit is how long a release waits for a living daemon to see that its
@@ -22,33 +23,54 @@ const settleLimit = 2 * time.Second
 // Release ends a lease: its processes, its links, its folder. A lease that is
 // not there is released already. It may be repeated after any crash, and be
 // done twice at once.
-func (s *Store) Release(ctx context.Context, name string) error {
-	dir, err := s.root.Lease(name)
+func (s *Store) Release(ctx context.Context, req wire.LeaseRelease) (wire.LeaseReleased, error) {
+	found, err := s.release(ctx, req)
 	if err != nil {
-		return err
+		return wire.LeaseReleased{}, err
+	}
+	return s.leftover(ctx, req.Clean, found)
+}
+
+// release ends the lease, and returns what its links left at their paths.
+func (s *Store) release(ctx context.Context, req wire.LeaseRelease) ([]disk.Left, error) {
+	dir, err := s.root.Lease(req.Name)
+	if err != nil {
+		return nil, err
 	}
 	rec, err := s.begin(ctx, dir)
 	if err != nil || rec.Name == "" {
-		return err
+		return nil, err
 	}
 	if err := s.killRuns(ctx, dir); err != nil {
-		return err
+		return nil, err
 	}
-	for _, l := range rec.Links {
-		if err := link.Undo(ctx, l); err != nil {
-			return err
+	var found []disk.Left
+	for _, l := range slices.Backward(rec.Links) { // a later one may be in a folder made for an earlier one
+		left, err := link.Undo(ctx, l, req.Clean, s.keeper(rec.Name))
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, left...)
+	}
+	if s.root.IsTmp(rec.Tmp) {
+		if err := disk.RemoveAll(ctx, rec.Tmp); err != nil {
+			return nil, err
 		}
 	}
+	// Written down before the lease is gone: a release that is asked for again still tells of it.
+	if err := s.noteLeft(ctx, found); err != nil {
+		return nil, err
+	}
 	// Renamed, it is gone at once; what the removal leaves is for a sweep.
-	gone := filepath.Join(s.root.Leases(), ".gone-"+name+"-"+rand.Text()[:8])
+	gone := filepath.Join(s.root.Leases(), goneName(req.Name))
 	err = os.Rename(string(dir), gone)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // somebody else was as far at the same time
+		return found, nil // somebody else was as far at the same time
 	}
 	if err != nil {
 		gone = string(dir) // Windows does not rename a folder that is in use
 	}
-	return disk.RemoveAll(ctx, gone)
+	return found, disk.RemoveAll(ctx, gone)
 }
 
 // begin marks the lease, and returns its record; an empty one when it is gone.
@@ -77,6 +99,9 @@ func (s *Store) begin(ctx context.Context, dir disk.LeaseDir) (disk.Lease, error
 // killRuns kills what is left of the lease's runs. Since the lease is marked,
 // no further run starts.
 func (s *Store) killRuns(ctx context.Context, dir disk.LeaseDir) error {
+	if info, err := os.Lstat(string(dir)); err != nil || !info.IsDir() {
+		return err // no folder, so no runs
+	}
 	runs, err := dir.List()
 	if err != nil {
 		return err
@@ -123,22 +148,26 @@ func (s *Store) settle(ctx context.Context, dir disk.LeaseDir, id string) {
 type Swept struct {
 	Leases []string // released, because they expired or their release was interrupted
 	Runs   []string // killed and marked as lost, because their daemon died
+	Broken []string // leases whose record cannot be read and that stay for a while
 }
 
 // Sweep releases leases that expired, completes releases that were
 // interrupted, and ends runs whose daemon is dead.
 func (s *Store) Sweep(ctx context.Context) (Swept, error) {
 	var done Swept
-	recs, err := s.all()
+	recs, broken, err := s.all()
 	if err != nil {
 		return done, err
 	}
 	var errs []error
+	if done.Broken, err = s.sweepBroken(ctx, broken); err != nil {
+		errs = append(errs, err)
+	}
 	now := time.Now()
 	for _, rec := range recs {
 		if rec.Releasing || now.After(rec.Expires) {
 			s.log.Info("release", "lease", rec.Name, "expires", rec.Expires, "interrupted", rec.Releasing)
-			if err := s.Release(ctx, rec.Name); err != nil {
+			if _, err := s.Release(ctx, wire.LeaseRelease{Name: rec.Name}); err != nil {
 				errs = append(errs, err)
 				continue
 			}
@@ -149,18 +178,19 @@ func (s *Store) Sweep(ctx context.Context) (Swept, error) {
 		done.Runs = append(done.Runs, lost...)
 		errs = append(errs, err)
 	}
-	return done, errors.Join(append(errs, s.leftovers(ctx))...)
+	return done, errors.Join(append(errs, s.leftovers(ctx, len(broken) > 0))...)
 }
 
 func (s *Store) releaseExpired(ctx context.Context) error {
-	recs, err := s.all()
+	recs, _, err := s.all()
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, rec := range recs {
 		if rec.Releasing || time.Now().After(rec.Expires) {
-			errs = append(errs, s.Release(ctx, rec.Name))
+			_, err := s.Release(ctx, wire.LeaseRelease{Name: rec.Name})
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
@@ -180,7 +210,7 @@ func (s *Store) Orphans(ctx context.Context, lease string) ([]string, error) {
 	var lost []string
 	var errs []error
 	for _, r := range runs {
-		if !r.Live() || proc.Alive(r.Daemon) {
+		if !r.Live() || r.State == disk.Unreadable || proc.Alive(r.Daemon) {
 			continue
 		}
 		s.log.Info("kill run whose daemon died", "lease", lease, "run", r.ID, "pid", r.Tree.PID)
@@ -199,9 +229,10 @@ func (s *Store) Orphans(ctx context.Context, lease string) ([]string, error) {
 	return lost, errors.Join(errs...)
 }
 
-// leftovers removes what interrupted acquires and releases left. New folders
-// are made under the lock, so one that is seen under it is nobody's.
-func (s *Store) leftovers(ctx context.Context) error {
+// leftovers removes what interrupted acquires and releases left, and what has no record and so
+// is no lease. New folders are made under the lock, so one that is seen under it is nobody's.
+// With broken leases nobody knows which temporary folders are theirs.
+func (s *Store) leftovers(ctx context.Context, broken bool) error {
 	unlock, err := s.root.Lock(ctx)
 	if err != nil {
 		return err
@@ -213,9 +244,28 @@ func (s *Store) leftovers(ctx context.Context) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".new-") || strings.HasPrefix(e.Name(), ".gone-") {
+		if strings.HasPrefix(e.Name(), ".new-") || strings.HasPrefix(e.Name(), ".gone-") || s.noRecord(e.Name()) {
 			errs = append(errs, disk.RemoveAll(ctx, filepath.Join(s.root.Leases(), e.Name())))
 		}
 	}
-	return errors.Join(errs...)
+	if broken {
+		return errors.Join(errs...)
+	}
+	recs, _, err := s.all()
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	return errors.Join(append(errs, s.root.RemoveTmp(ctx, func(dir string) bool {
+		return slices.ContainsFunc(recs, func(l disk.Lease) bool { return l.Tmp == dir })
+	}))...)
+}
+
+// noRecord tells whether a folder has the name of a lease, and no record.
+func (s *Store) noRecord(name string) bool {
+	dir, err := s.root.Lease(name)
+	if err != nil {
+		return false
+	}
+	_, err = dir.Read()
+	return errors.Is(err, fs.ErrNotExist)
 }

@@ -103,34 +103,6 @@ func Inside(ctx context.Context, path, target string) error {
 	return Do(ctx, []Step{{Op: op, Path: path, Target: target}}, AsUser)
 }
 
-// Undo removes a link and the folders made for it. What is at the path but
-// does not lead to the target is not ours and stays, and so do folders that
-// hold something.
-func Undo(ctx context.Context, l disk.Link) error {
-	if target, err := os.Readlink(native(l.Place)); err == nil && sameTarget(target, l.Target) {
-		if err := remove(ctx, native(l.Place)); err != nil {
-			return disk.Fault("unlink "+l.Place, err)
-		}
-	}
-	for i := len(l.Made) - 1; i >= 0; i-- {
-		dir := native(l.Made[i])
-		entries, err := os.ReadDir(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return disk.Fault("remove "+l.Made[i], err)
-		}
-		if len(entries) > 0 {
-			return nil // somebody uses it now, and so all above it
-		}
-		if err := remove(ctx, dir); err != nil {
-			return disk.Fault("remove "+l.Made[i], err)
-		}
-	}
-	return nil
-}
-
 func mkdir(dir string) error {
 	err := os.Mkdir(dir, 0o755)
 	if errors.Is(err, fs.ErrExist) {

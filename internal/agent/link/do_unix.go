@@ -9,11 +9,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"outrigger.dev/outrigger/internal/agent/disk"
 )
 
 func isRoot() bool { return os.Geteuid() == 0 }
@@ -36,7 +37,7 @@ func sudo(ctx context.Context, argv ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, sudoLimit)
 	defer cancel()
 	var words bytes.Buffer
-	cmd := exec.CommandContext(ctx, "sudo", append([]string{"-n", "--"}, argv...)...)
+	cmd := disk.Sudo(ctx, argv...)
 	cmd.Stderr = &words
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("sudo %s: %w: %s", argv[0], err, bytes.TrimSpace(words.Bytes()))
@@ -87,4 +88,16 @@ func remove(ctx context.Context, path string) error {
 		return sudo(ctx, "rmdir", path)
 	}
 	return sudo(ctx, "rm", path)
+}
+
+// removeAll removes what is at path with everything in it, as root if it must.
+func removeAll(ctx context.Context, path string) error {
+	err := disk.RemoveAll(ctx, path)
+	if err == nil || isRoot() || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	if serr := sudo(ctx, "rm", "-rf", path); serr != nil {
+		return errors.Join(err, serr)
+	}
+	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"unicode/utf16"
 
 	"golang.org/x/sys/windows"
+
+	"outrigger.dev/outrigger/internal/agent/disk"
 )
 
 // isRoot is true: who may write to a folder may make a junction in it.
@@ -56,6 +58,9 @@ func remove(_ context.Context, path string) error {
 	}
 	return err
 }
+
+// removeAll removes what is at path with everything in it.
+func removeAll(ctx context.Context, path string) error { return disk.RemoveAll(ctx, path) }
 
 // junction makes the folder path and turns it into a mount point for target.
 func junction(path, target string) error {

@@ -40,7 +40,9 @@ func (s *Starter) Start(spec Spec) (*Process, error) {
 	// The process cannot be gone: nobody has waited for it yet.
 	e, err := look(p.id.PID)
 	if err != nil {
-		return nil, errors.Join(err, p.Kill(), p.Close())
+		err = errors.Join(err, cmd.Process.Kill(), p.Kill())
+		p.Wait()
+		return nil, errors.Join(err, p.Close())
 	}
 	p.id.Start = e.start
 	return p, nil
@@ -62,8 +64,9 @@ func (p *Process) connect(size *wire.WinSize) (theirs []*os.File, err error) {
 	return p.pipes(cmd)
 }
 
-// Close closes our ends of the streams.
+// Close closes our ends of the streams, and lets go of what is left of the tree.
 func (p *Process) Close() error {
+	p.os.starter.ended(p.os.cmd)
 	var errs []error
 	if p.Stdin != nil && p.os.tty == nil {
 		errs = append(errs, ignoreClosed(p.Stdin.Close()))
@@ -105,7 +108,6 @@ func (p *Process) Resize(size wire.WinSize) error {
 // Wait waits for the main process to end.
 func (p *Process) Wait() Status {
 	err := p.os.cmd.Wait()
-	p.os.starter.ended(p.os.cmd)
 	state := p.os.cmd.ProcessState
 	if state == nil { // somebody else reaped it, which nobody may
 		return Status{Code: -1, Signal: err.Error()}

@@ -19,8 +19,8 @@ import (
 
 // environ returns the environment of a run: what a login has, the lease's
 // TMPDIR, and over them what the client declared.
-func environ(login []string, dir disk.LeaseDir, spec wire.RunSpec) []string {
-	env := proc.Setenv(login, tmpVars(dir.Tmp())...)
+func environ(login []string, tmp string, spec wire.RunSpec) []string {
+	env := proc.Setenv(login, tmpVars(tmp)...)
 	if spec.TTY != nil {
 		env = proc.Setenv(env, "TERM=xterm-256color")
 	}
@@ -72,7 +72,7 @@ func command(spec wire.RunSpec, run disk.RunDir, dir string, env []string) (proc
 	// A shell believes PWD if it names the folder that it is in: a path that leads
 	// there through a link then stays as the user wrote it.
 	env = proc.Setenv(env, "PWD="+dir)
-	ps := proc.Spec{ID: markerOf(spec.Lease, spec.RunID), Env: env, Dir: dir, TTY: spec.TTY}
+	ps := proc.Spec{ID: disk.Marker(spec.Lease, spec.RunID), Env: env, Dir: dir, TTY: spec.TTY}
 	argv := spec.Argv
 	if spec.Script != nil {
 		interpreter, path, content, err := script(spec.Script, run)
@@ -123,10 +123,6 @@ func startFault(ps proc.Spec, isScript bool, err error) error {
 	}
 	return fault.New(fault.NotExecutable, "command %q: %w", ps.Argv[0], err)
 }
-
-// markerOf is the mark of a run's processes, unique on the machine: names of
-// leases and runs have no dot.
-func markerOf(lease, run string) string { return lease + "." + run }
 
 // firstLine returns how the program at path begins, as far as it is text worth showing.
 func firstLine(path string) string {

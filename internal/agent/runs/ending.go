@@ -21,6 +21,10 @@ func (r *Run) End(why wire.Ending, now bool) {
 	if r.proc == nil || r.isDead() {
 		return
 	}
+	if r.over {
+		r.hurry() // it ended by itself; what it left behind is not waited for any longer
+		return
+	}
 	if r.ending == "" {
 		r.ending = why
 	}
@@ -95,11 +99,27 @@ func (r *Run) finish(e wire.RunExit) {
 	if r.rec.State == disk.Running {
 		r.rec.State = disk.Ended
 	}
+	away := r.session == nil
+	r.mu.Unlock()
+	if away {
+		// Nobody has it yet, and the machine may lose its power until somebody comes.
+		err = errors.Join(err, r.log.Sync())
+	}
+	if err != nil {
+		r.s.cfg.Log.Error("write down how a run ended", "run", r.spec.RunID, "error", err)
+	}
+	r.s.cfg.Log.Info("run ended", "run", r.spec.RunID, "code", e.Code, "signal", e.Signal, "ending", e.Ending)
+	r.settle()
+}
+
+// settle makes the run one whose exit is in the log, which waits for its client.
+func (r *Run) settle() {
+	r.mu.Lock()
 	if r.timeout != nil {
 		r.timeout.Stop()
 	}
 	r.ended = true
-	err = errors.Join(err, r.writeRecord())
+	err := r.writeRecord()
 	unwanted := false
 	if r.session == nil {
 		r.awaitClient()
@@ -111,7 +131,6 @@ func (r *Run) finish(e wire.RunExit) {
 	if err != nil {
 		r.s.cfg.Log.Error("record the end of a run", "run", r.spec.RunID, "error", err)
 	}
-	r.s.cfg.Log.Info("run ended", "run", r.spec.RunID, "code", e.Code, "signal", e.Signal, "ending", e.Ending)
 	if unwanted {
 		r.drop()
 	}
@@ -146,8 +165,12 @@ func (r *Run) awaitClient() {
 	})
 }
 
-// drop forgets a run that ended: what it said is with the client, or nobody wants it.
-func (r *Run) drop() {
+// drop forgets a run that ended, and removes what it said: that is with the client, or nobody wants it.
+func (r *Run) drop() { r.forget(true) }
+
+// forget lets go of a run that ended. What it said stays for the next daemon unless
+// everybody has had it.
+func (r *Run) forget(unwanted bool) {
 	<-r.finished
 	r.mu.Lock()
 	if r.dropped {
@@ -157,13 +180,18 @@ func (r *Run) drop() {
 	r.dropped = true
 	r.deadline.Stop()
 	ses := r.session
+	unwanted = unwanted || r.complete()
 	r.mu.Unlock()
 	close(r.gone)
 	if ses != nil {
 		ses.conn.Close()
 	}
-	err := r.log.Close()
-	if _, lerr := r.s.cfg.Leases.Living(r.spec.Lease); lerr == nil {
+	var err error
+	if !unwanted {
+		err = r.log.Sync()
+	}
+	err = errors.Join(err, r.log.Close())
+	if _, lerr := r.s.cfg.Leases.Living(r.spec.Lease); lerr == nil && unwanted {
 		err = errors.Join(err, disk.RemoveAll(context.Background(), r.dir.Log()))
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"outrigger.dev/outrigger/internal/agent/disk"
@@ -17,6 +18,17 @@ import (
 // that escaped the tree can hold them; what it would say is not waited for.
 const drainLimit = 5 * time.Second
 
+// What the main process leaves behind may have something to say yet, such as the tee of
+// "exec > >(tee log)". While it holds the output open it is left alone, until it has said
+// nothing for quietLimit, and no longer than lingerLimit: a server in the background
+// holds its output for ever. Guesses: a tee is done within milliseconds, unless the machine
+// is very busy.
+const (
+	quietLimit  = 2 * time.Second
+	lingerLimit = 10 * time.Second
+	lingerStep  = 50 * time.Millisecond
+)
+
 // A Run is one run under way, or one that ended and has not been given out.
 type Run struct {
 	s        *Supervisor
@@ -29,6 +41,8 @@ type Run struct {
 	warnings []string
 	dead     chan struct{} // closed when the run's processes are
 	die      func()        // closes dead, once
+	enough   chan struct{} // closed when what the main process left behind has had its time
+	hurry    func()        // closes enough, once
 	finished chan struct{} // closed when the exit is in the log
 	gone     chan struct{} // closed when the run is dropped
 
@@ -36,11 +50,15 @@ type Run struct {
 	rec      disk.Run
 	ending   wire.Ending // who ended it, "" for itself
 	killing  bool
+	over     bool // its main process has ended
 	ended    bool // the exit is in the log
 	dropped  bool
 	session  *session    // the client, nil if none is connected
 	deadline *time.Timer // for the client to come back
 	timeout  *time.Timer
+
+	said    atomic.Int64 // bytes read from the streams
+	waiting atomic.Int32 // streams that wait until the client has taken what is there
 }
 
 func newRun(s *Supervisor, spec wire.RunSpec, rec disk.Run, dir disk.RunDir, p *proc.Process, log *spool.Log, began time.Time) *Run {
@@ -52,6 +70,8 @@ func newRun(s *Supervisor, spec wire.RunSpec, rec disk.Run, dir disk.RunDir, p *
 	}
 	r := &Run{s: s, spec: spec, rec: rec, dir: dir, proc: p, log: log, began: began, dead: make(chan struct{}), finished: make(chan struct{}), gone: make(chan struct{})}
 	r.die = sync.OnceFunc(func() { close(r.dead) })
+	r.enough = make(chan struct{})
+	r.hurry = sync.OnceFunc(func() { close(r.enough) })
 	r.in = newInput(r.told)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -76,25 +96,59 @@ func (s *Supervisor) supervise(r *Run) {
 	s.tasks.Go(func() {
 		st := r.proc.Wait()
 		took := time.Since(r.began)
-		r.bury(&pipes)
+		r.mu.Lock()
+		r.over = true
+		killed := r.ending != ""
+		r.mu.Unlock()
+		drained := make(chan struct{})
+		go func() {
+			pipes.Wait()
+			close(drained)
+		}()
+		if !killed && r.spec.TTY == nil { // a terminal hangs up when its first process ends
+			r.linger(drained)
+		}
+		r.bury(drained)
 		s.witnessed(r.dir.Lease(), baseline.RunEnded)
 		r.finish(r.exit(st, took))
 	})
 }
 
+// linger waits until nothing of the run holds its output open any more, or has
+// had its time.
+func (r *Run) linger(drained <-chan struct{}) {
+	tick := time.NewTicker(lingerStep)
+	defer tick.Stop()
+	var quiet, total time.Duration
+	for before := r.said.Load(); quiet < quietLimit && total < lingerLimit; {
+		select {
+		case <-drained:
+			return
+		case <-r.enough:
+			return
+		case <-tick.C:
+		}
+		said := r.said.Load()
+		switch {
+		case r.waiting.Load() > 0: // for the client: that is not its fault
+			continue
+		case said != before:
+			before, quiet = said, 0
+		default:
+			quiet += lingerStep
+		}
+		total += lingerStep
+	}
+}
+
 // bury kills what the main process left behind, as a container's end does, and
 // takes what is still in the pipes.
-func (r *Run) bury(pipes *sync.WaitGroup) {
+func (r *Run) bury(drained <-chan struct{}) {
 	if err := r.proc.Kill(); err != nil {
 		r.s.cfg.Log.Error("kill what a run left behind", "run", r.spec.RunID, "error", err)
 	}
 	r.die()
 	r.log.Unlimit()
-	drained := make(chan struct{})
-	go func() {
-		pipes.Wait()
-		close(drained)
-	}()
 	select {
 	case <-drained:
 	case <-time.After(drainLimit):
@@ -115,11 +169,14 @@ func (r *Run) copy(k wire.RecordKind, f *os.File) {
 	for {
 		n, err := f.Read(buf)
 		if n > 0 {
+			r.said.Add(int64(n))
+			r.waiting.Add(1)
 			// It does not fail: its context never ends. It waits for a client who
 			// is slow, and no longer than until the run's end.
 			if err := r.log.Append(context.Background(), k, buf[:n]); err != nil {
 				r.s.cfg.Log.Error("log output", "run", r.spec.RunID, "error", err)
 			}
+			r.waiting.Add(-1)
 		}
 		if err != nil {
 			return // the end: EOF of a pipe, EIO of a terminal

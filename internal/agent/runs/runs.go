@@ -2,8 +2,9 @@
 // says until the client has it, passes on what it is told, and ends it when it
 // is over or nobody is left who wants it.
 //
-// A run belongs to one process, the daemon. If that dies, its runs are lost: the
-// next one kills what is left of them, and gives out what they said until then.
+// A run belongs to one process, the daemon. If that dies, the runs that had not ended are lost:
+// the next one kills what is left of them. What runs said until then, and how those ended that
+// had, the next one gives out.
 package runs
 
 import (
@@ -151,7 +152,9 @@ func (s *Supervisor) Count() (int, <-chan struct{}) {
 	return len(s.runs), s.changed
 }
 
-// Close ends all runs at once and waits for them. No run starts any more.
+// Close ends all runs at once and waits for them. No run starts any more. What they said
+// and how they ended stays on the disk: who was away when the user logged out, or the
+// machine restarted, gets it from the next daemon.
 func (s *Supervisor) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -160,12 +163,16 @@ func (s *Supervisor) Close() {
 		waiting = append(waiting, e)
 	}
 	s.mu.Unlock()
+	var all sync.WaitGroup
 	for _, e := range waiting {
-		<-e.ready
-		if e.run != nil {
-			e.run.End(wire.EndedByFault, true)
-			e.run.drop()
-		}
+		all.Go(func() {
+			<-e.ready
+			if e.run != nil {
+				e.run.End(wire.EndedByFault, true)
+				e.run.forget(false)
+			}
+		})
 	}
+	all.Wait()
 	s.tasks.Wait()
 }

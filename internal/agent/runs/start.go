@@ -32,7 +32,14 @@ func (s *Supervisor) start(ctx context.Context, spec wire.RunSpec) (*Run, error)
 		if err != nil {
 			return disk.Fault("run", err)
 		}
-		r, err = s.launch(rewritten(spec, rec.Rewrites), dir, run, login)
+		tmp := dir.Tmp()
+		if s.cfg.Leases.OwnTmp(rec) {
+			tmp = rec.Tmp
+			err = disk.EnsureTmp(tmp)
+		}
+		if err == nil {
+			r, err = s.launch(rewritten(spec, rec.Rewrites), dir, run, tmp, login)
+		}
 		if err != nil {
 			return errors.Join(err, disk.RemoveAll(ctx, string(run)))
 		}
@@ -65,13 +72,13 @@ func firstFault(err error) error {
 
 // launch starts the command. Its record is written before, so that whoever
 // finds a dead daemon knows that there may be processes.
-func (s *Supervisor) launch(spec wire.RunSpec, dir disk.LeaseDir, run disk.RunDir, login []string) (*Run, error) {
+func (s *Supervisor) launch(spec wire.RunSpec, dir disk.LeaseDir, run disk.RunDir, tmp string, login []string) (*Run, error) {
 	rec := disk.Run{ID: spec.RunID, Lease: spec.Lease, State: disk.Starting, Daemon: s.self,
-		Tree: proc.Identity{ID: markerOf(spec.Lease, spec.RunID), Boot: s.self.Boot}}
+		Tree: proc.Identity{ID: disk.Marker(spec.Lease, spec.RunID), Boot: s.self.Boot}}
 	if err := run.Write(rec); err != nil {
 		return nil, err
 	}
-	env := environ(login, dir, spec)
+	env := environ(login, tmp, spec)
 	wd, err := workdir(dir, spec.Dir)
 	if err != nil {
 		return nil, err
@@ -99,8 +106,8 @@ func (s *Supervisor) launch(spec wire.RunSpec, dir disk.LeaseDir, run disk.RunDi
 	return newRun(s, spec, rec, run, p, log, began), nil
 }
 
-// recover makes a run of what a dead daemon left: its output, and an end that
-// says that the run is lost.
+// recover makes a run of what a dead daemon left: its output and its end. If the run had not
+// ended, or that was not written down, its end says that it is lost.
 func (s *Supervisor) recover(ctx context.Context, leaseName, id string) (*Run, error) {
 	dir, err := s.cfg.Leases.Living(leaseName)
 	if err != nil {
@@ -115,25 +122,44 @@ func (s *Supervisor) recover(ctx context.Context, leaseName, id string) (*Run, e
 		return nil, fault.New(fault.RunLost, "run %s: not known on this machine", id)
 	}
 	if err != nil {
-		return nil, err
+		s.cfg.Log.Warn("record of a run", "lease", leaseName, "run", id, "error", err)
+		tree := proc.Identity{ID: disk.Marker(leaseName, id)}
+		if err := proc.Kill(ctx, tree); err != nil {
+			return nil, err
+		}
+		rec = disk.Run{ID: id, Lease: leaseName, State: disk.Lost, Tree: tree}
 	}
 	if rec.Live() && proc.Alive(rec.Daemon) {
 		return nil, fault.New(fault.Busy, "run %s: another agent (process %d) looks after it", id, rec.Daemon.PID)
 	}
-	if rec.State == disk.Ended {
+	if _, err := os.Stat(run.Log()); errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.New(fault.RunLost, "run %s: it ended, and what it said was given out", id)
 	}
 	if _, err := s.cfg.Leases.Orphans(ctx, leaseName); err != nil {
 		return nil, err
 	}
+	return s.reopen(run, rec)
+}
+
+// reopen makes a run of the output log that a dead daemon left.
+func (s *Supervisor) reopen(run disk.RunDir, rec disk.Run) (*Run, error) {
 	log, err := spool.Recover(run.Log())
 	if err != nil {
 		return nil, err
 	}
-	rec.State = disk.Lost
-	r := newRun(s, wire.RunSpec{RunID: id, Lease: leaseName}, rec, run, nil, log, time.Now())
-	lost := fault.New(fault.RunLost, "run %s: the agent that looked after it died, so it was killed", id)
-	r.finish(wire.RunExit{Ending: wire.EndedByFault, Fault: wire.FaultOf(lost)})
-	s.cfg.Log.Info("run recovered from a dead daemon", "lease", leaseName, "run", id, "bytes", log.Span().End)
+	r := newRun(s, wire.RunSpec{RunID: rec.ID, Lease: rec.Lease}, rec, run, nil, log, time.Now())
+	if log.Over() {
+		// All of it was written, whatever the record of the run says: the daemon may have died in between.
+		r.rec.State = disk.Ended
+		r.settle()
+	} else {
+		why := "the agent that looked after it died, so it was killed"
+		if rec.State == disk.Ended {
+			why = "it ended, but the agent died before how was written down"
+		}
+		r.rec.State = disk.Lost
+		r.finish(wire.RunExit{Ending: wire.EndedByFault, Fault: wire.FaultOf(fault.New(fault.RunLost, "run %s: %s", rec.ID, why))})
+	}
+	s.cfg.Log.Info("run recovered from a dead daemon", "lease", rec.Lease, "run", rec.ID, "state", r.rec.State, "bytes", log.Span().End)
 	return r, nil
 }

@@ -32,9 +32,17 @@ func Recover(dir string) (*Log, error) {
 		if err != nil {
 			return nil, errors.Join(fault.New(fault.RemoteFile, "spool: %w", err), l.Close())
 		}
-		n, err := whole(f)
+		n, last, err := whole(f)
+		if err == nil {
+			// What is appended later is shorter than what was torn off, whose rest would
+			// then stand behind it.
+			err = f.Truncate(n)
+		}
 		if err != nil {
 			return nil, errors.Join(fault.New(fault.RemoteFile, "spool: %w", err), f.Close(), l.Close())
+		}
+		if n > 0 {
+			l.last = last
 		}
 		if i == 0 {
 			l.acked = wire.Pos(start)
@@ -48,29 +56,34 @@ func Recover(dir string) (*Log, error) {
 	return l, nil
 }
 
-// whole returns how many bytes of f are whole records.
-func whole(f *os.File) (int64, error) {
+// whole returns how many bytes of f are whole records, and the kind of the last.
+func whole(f *os.File) (n int64, last wire.RecordKind, err error) {
 	var d wire.RecordDecoder
-	var n int64
 	buf := make([]byte, 64<<10)
 	for {
 		read, err := f.Read(buf)
 		if err != nil && err != io.EOF {
-			return 0, err
+			return 0, 0, err
 		}
 		_, _ = d.Write(buf[:read]) // never fails
 		for {
-			_, size, ok, derr := d.Next()
-			if derr != nil {
-				return n, nil // not a record: torn
+			r, size, ok, derr := d.Next()
+			if derr != nil || ok && !output(r.Kind) {
+				return n, last, nil // not a record of ours: torn
 			}
 			if !ok {
 				break
 			}
-			n += int64(size)
+			n, last = n+int64(size), r.Kind
 		}
 		if err == io.EOF {
-			return n, nil
+			return n, last, nil
 		}
 	}
+}
+
+// output tells whether an output log has records of that kind. A file whose end was never
+// written, as after a power cut, ends in zeros.
+func output(k wire.RecordKind) bool {
+	return k == wire.RecordStdout || k == wire.RecordStderr || k == wire.RecordExit
 }

@@ -51,6 +51,7 @@ type Log struct {
 	end      wire.Pos
 	changed  chan struct{} // closed and replaced at every change
 	head     []byte        // scratch for encoding
+	last     wire.RecordKind
 }
 
 // Create makes a log in dir, which it creates. At most limit bytes wait for
@@ -123,7 +124,26 @@ func (l *Log) put(k wire.RecordKind, payload []byte) {
 		l.tail = append(l.tail, l.head...)
 	}
 	l.end += wire.Pos(len(l.head))
+	l.last = k
 	l.ring()
+}
+
+// Over tells whether the log ends in the run's exit, behind which nothing is appended.
+func (l *Log) Over() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last == wire.RecordExit
+}
+
+// Sync forces what is on the disk to stay there, also when the machine loses its power.
+func (l *Log) Sync() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var errs []error
+	for _, s := range l.segments {
+		errs = append(errs, s.file.Sync())
+	}
+	return errors.Join(errs...)
 }
 
 // write puts one record on the disk, whole or not at all.

@@ -17,6 +17,7 @@ import (
 	"outrigger.dev/outrigger/internal/agent/lease"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/wire"
 )
 
 // gone marks folders that are being removed. It is no machine's name.
@@ -76,17 +77,22 @@ func (p *Provider) remove(ctx context.Context, f *folder) error {
 // releaseLeases does what the machine's agent would be asked to do: a lease may
 // have made links outside of the machine's folder, and only it knows them.
 func releaseLeases(ctx context.Context, f *folder, log *slog.Logger) error {
-	store := lease.Open(disk.Root(filepath.Join(f.path("home"), ".outrigger")), log)
+	root := filepath.Join(f.path("home"), ".outrigger")
+	if real, err := filepath.EvalSymlinks(root); err == nil {
+		root = real // as the agent knows it
+	}
+	store := lease.Open(disk.Root(root), log)
 	leases, err := store.List()
 	if err != nil {
 		return err
 	}
 	for _, l := range leases {
-		if err := store.Release(ctx, l.Name); err != nil {
+		if _, err := store.Release(ctx, wire.LeaseRelease{Name: l.Name}); err != nil {
 			return err
 		}
 	}
-	return nil
+	// What a killed agent made, and had not yet written down.
+	return disk.Root(root).RemoveTmp(ctx, func(string) bool { return false })
 }
 
 // stop ends the server: asks it to, which makes it end what runs on the

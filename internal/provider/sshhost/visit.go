@@ -241,7 +241,12 @@ func (v *visit) acquire(ctx context.Context, p *Provider, req wire.LeaseAcquire)
 func (v *visit) release(ctx context.Context, p *Provider, name machine.Name) error {
 	return v.again(ctx, p, func() error {
 		return v.during(ctx, func() error {
-			return v.conn.Call(wire.MethodLeaseRelease, wire.LeaseRelease{Name: string(name)}, nil)
+			var got wire.LeaseReleased
+			err := v.conn.Call(wire.MethodLeaseRelease, wire.LeaseRelease{Name: string(name)}, &got)
+			if len(got.Left) > 0 {
+				p.log.Warn("a lease left something on its host", "host", v.host.name, "machine", name, "left", got.Left)
+			}
+			return err
 		})
 	})
 }
