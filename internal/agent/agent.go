@@ -28,6 +28,7 @@ import (
 	"outrigger.dev/outrigger/internal/agent/disk"
 	"outrigger.dev/outrigger/internal/agent/lease"
 	"outrigger.dev/outrigger/internal/agent/loginenv"
+	"outrigger.dev/outrigger/internal/agent/proc"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/version"
 )
@@ -54,6 +55,11 @@ type command struct {
 
 // Main is the program. It returns the exit code.
 func Main(ctx context.Context, args []string, stdio Stdio) int {
+	if len(args) > 0 && args[0] == proc.LimitsVerb { // what follows are another program's arguments
+		err := proc.ExecLimited(args[1:])
+		fmt.Fprintf(stdio.Err, "outrigger: %v\n", err)
+		return fault.ExitCode(err)
+	}
 	c, err := parse(args, stdio)
 	if err == nil {
 		err = c.run(ctx)

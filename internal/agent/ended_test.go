@@ -192,7 +192,7 @@ func TestWhatIsLeftOfARunMaySayItsWord(t *testing.T) {
 		t.Errorf("got %s, %q, %q, %v", got.outcome(), got.out, got.errs, got.err)
 	}
 	// One that says nothing more is not waited for, nor one that never ends.
-	for _, script := range []string{"sleep 1000 & exit 4", "yes & exit 4"} {
+	for _, script := range []string{"sleep 1000 & exit 4", "(while :; do echo x; sleep 0.05; done) & exit 4"} {
 		began := time.Now()
 		if got := h.run(sh(script), runclient.Streams{}, runclient.Options{}); got.outcome() != "exit 4" {
 			t.Errorf("%s: got %s, %v", script, got.outcome(), got.err)

@@ -253,8 +253,12 @@ func TestOneUnreadableRecordHoldsNobodyUp(t *testing.T) {
 		{"zeros", func(dir string) error { return os.WriteFile(dir+"/lease.json", make([]byte, 300), 0o600) }},
 		{"huge", func(dir string) error { return os.Truncate(dir+"/lease.json", 1<<30) }},
 		{"of another lease", func(dir string) error { return os.WriteFile(dir+"/lease.json", []byte(`{"name": "a"}`), 0o600) }},
-		{"a folder", func(dir string) error { return errors.Join(os.Remove(dir+"/lease.json"), os.Mkdir(dir+"/lease.json", 0o700)) }},
-		{"a link to nowhere", func(dir string) error { return errors.Join(os.Remove(dir+"/lease.json"), os.Symlink("/no/where", dir+"/lease.json")) }},
+		{"a folder", func(dir string) error {
+			return errors.Join(os.Remove(dir+"/lease.json"), os.Mkdir(dir+"/lease.json", 0o700))
+		}},
+		{"a link to nowhere", func(dir string) error {
+			return errors.Join(os.Remove(dir+"/lease.json"), os.Symlink("/no/where", dir+"/lease.json"))
+		}},
 		{"the lease is a file", func(dir string) error { return errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, 0o600)) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

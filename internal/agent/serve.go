@@ -10,6 +10,7 @@ import (
 	"runtime"
 
 	"outrigger.dev/outrigger/internal/agent/disk"
+	"outrigger.dev/outrigger/internal/agent/home"
 	"outrigger.dev/outrigger/internal/agent/lease"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
@@ -74,8 +75,10 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 	case wire.MethodLeaseRelease:
 		// A client that hangs up in the middle still wants it released.
 		return respond(conn, req, func(q wire.LeaseRelease) (wire.LeaseReleased, error) {
-			return s.leases.Release(context.WithoutCancel(ctx), q)
+			return s.release(context.WithoutCancel(ctx), q)
 		})
+	case wire.MethodHomeRecord:
+		return respond(conn, req, func(q wire.HomeRecord) (wire.HomeRecorded, error) { return s.recordHome(ctx, q) })
 	case wire.MethodLeaseList:
 		return respond(conn, req, func(any) (wire.LeaseList, error) {
 			all, err := s.leases.List()
@@ -101,6 +104,46 @@ func respond[Q, A any](conn *wire.Conn, req wire.Request, do func(Q) (A, error))
 	}
 	a, err := do(q)
 	return conn.Respond(a, err)
+}
+
+// release ends a lease, and on a machine that goes to somebody else puts the home right.
+func (s *server) release(ctx context.Context, q wire.LeaseRelease) (wire.LeaseReleased, error) {
+	out, err := s.leases.Release(ctx, q)
+	if err != nil || !q.Clean || len(q.Home) == 0 {
+		return out, err
+	}
+	others, err := s.leases.List()
+	if err != nil || len(others) > 0 {
+		return out, err // who comes last does it
+	}
+	h, err := s.home(q.Sole)
+	if err != nil {
+		return out, err
+	}
+	for _, l := range h.Restore(ctx, q.Home) {
+		out.Left = append(out.Left, l.String())
+	}
+	return out, nil
+}
+
+func (s *server) recordHome(ctx context.Context, q wire.HomeRecord) (wire.HomeRecorded, error) {
+	h, err := s.home(q.Sole)
+	if err != nil {
+		return wire.HomeRecorded{}, err
+	}
+	digest, err := h.Record(ctx)
+	return wire.HomeRecorded{Digest: digest}, err
+}
+
+// localMachine is set where package provider/local made the machine: its user is the one who made it, and runs other things.
+const localMachine = "OUTRIGGER_MACHINE"
+
+func (s *server) home(sole bool) (home.Home, error) {
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return home.Home{}, disk.Fault("home folder", err)
+	}
+	return home.Home{Dir: dir, File: s.root.Home(), Sole: sole && os.Getenv(localMachine) == ""}, nil
 }
 
 // sync hands the connection to package transfer until the client ends the session.

@@ -48,6 +48,9 @@ type Claim struct {
 	// Key is the lease's own private key, PEM in OpenSSH's format. It works
 	// until the release.
 	Key string `json:"key"`
+	// Home is the digest of what the machine's home was like before anybody had it; none on hosts that
+	// are not ours alone.
+	Home []byte `json:"home,omitempty"`
 }
 
 // LoginSecret is the name of the Secret in the controller's namespace with which a machine of a

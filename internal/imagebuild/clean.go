@@ -50,7 +50,7 @@ func leave(ctx context.Context, c *reach.Client, agent deliver.Agent) error {
 }
 
 // kept are the folders below the agent's.
-var kept = []string{"agents", "daemon", "leases", "at"}
+var kept = []string{"agents", "daemon", "leases", "at", "home.json", "left.json"}
 
 func unixLeave(agent deliver.Agent) string {
 	var paths []string

@@ -15,6 +15,7 @@ const (
 	MethodLeaseList    = "lease.list"    // nothing -> LeaseList
 	MethodLink         = "link"          // LinkRequest -> LinkAnswer
 	MethodLinkCheck    = "link.check"    // LinkCheck -> LinkChecked
+	MethodHomeRecord   = "home.record"   // HomeRecord -> HomeRecorded
 	MethodSync         = "sync"          // SyncRequest -> nothing, then the frames of worksync/transfer
 )
 
@@ -81,6 +82,22 @@ type LeaseRelease struct {
 	// Clean: the machine is somebody else's next, and nobody's own. What the lease's runs put at
 	// the paths of its links is removed too, rather than left to its owner.
 	Clean bool `cbor:"2,keyasint,omitempty"`
+	// Home has the user's home put back into what it was when it was recorded: the digest of that record. It
+	// is done when no other lease is there. It needs Clean.
+	Home []byte `cbor:"3,keyasint,omitempty"`
+	// Sole: nothing but what was run here is this user's, as on a machine that was made for us. Then
+	// processes and temporary files that were not there when the home was recorded go too.
+	Sole bool `cbor:"4,keyasint,omitempty"`
+}
+
+// A HomeRecord asks that the home of the login be recorded as clean.
+type HomeRecord struct {
+	Sole bool `cbor:"1,keyasint,omitempty"` // as in LeaseRelease
+}
+
+// A HomeRecorded answers a HomeRecord.
+type HomeRecorded struct {
+	Digest []byte `cbor:"1,keyasint"`
 }
 
 // A LeaseReleased answers a LeaseRelease.

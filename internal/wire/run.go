@@ -9,7 +9,7 @@ const (
 	MethodRunKill   = "run.kill"   // RunKill -> nothing
 	MethodRunList   = "run.list"   // nothing -> RunList
 	MethodDaemon    = "daemon"     // nothing -> Daemon
-	MethodStop      = "stop"       // nothing -> nothing: the daemon kills its runs and ends
+	MethodStop      = "stop"       // Stop -> nothing: the daemon kills its runs and ends
 )
 
 // A Daemon describes the process that starts runs. Its session is the runs'; that
@@ -19,6 +19,14 @@ type Daemon struct {
 	Session string `cbor:"2,keyasint"` // as in Info
 	Build   string `cbor:"3,keyasint"`
 	Runs    int    `cbor:"4,keyasint,omitempty"` // that have not ended
+	// Groups are those that the daemon's process is in, which its runs are in too.
+	Groups []int `cbor:"5,keyasint,omitempty"`
+}
+
+// A Stop ends the daemon.
+type Stop struct {
+	// Idle: only if it has no runs and no other connection; else the answer is a fault of kind Busy.
+	Idle bool `cbor:"1,keyasint,omitempty"`
 }
 
 // Frames that follow run.start and run.attach, in both directions. A run is two
@@ -68,6 +76,8 @@ type RunSpec struct {
 	// SpoolLimit is how many output bytes may wait on the machine's disk before
 	// the program has to; 0: the agent's own limit.
 	SpoolLimit int64 `cbor:"11,keyasint,omitempty"`
+	// Locale is the client's LANG and LC_*, as "K=V": for what the machine's login does not say itself.
+	Locale []string `cbor:"20,keyasint,omitempty"`
 }
 
 // A WinSize is that of a terminal, in characters.

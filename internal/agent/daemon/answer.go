@@ -95,8 +95,15 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 		return conn.Respond(wire.RunList{Runs: s.runs.List()}, nil)
 	case wire.MethodDaemon:
 		n, _ := s.runs.Count()
-		return conn.Respond(wire.Daemon{PID: os.Getpid(), Session: s.session, Build: version.Version, Runs: n}, nil)
+		return conn.Respond(wire.Daemon{PID: os.Getpid(), Session: s.session, Build: version.Version, Runs: n, Groups: groups()}, nil)
 	case wire.MethodStop:
+		var q wire.Stop
+		if err := decode(&q); err != nil {
+			return conn.Respond(nil, err)
+		}
+		if q.Idle && !s.close(1) {
+			return conn.Respond(nil, fault.New(fault.Busy, "daemon: has runs or other connections"))
+		}
 		err := conn.Respond(nil, nil)
 		s.stop()
 		return err

@@ -126,20 +126,17 @@ func Run(ctx context.Context, cfg Config) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	s := &server{cfg: cfg, stop: stop, session: kind, changed: make(chan struct{})}
-	s.runs = runs.New(runs.Config{Leases: leases, Starter: starter, Log: cfg.Log, Login: cfg.login(starter)})
+	s.runs = runs.New(runs.Config{Leases: leases, Starter: starter, Log: cfg.Log, Login: cfg.login(starter), Self: cfg.Self})
 	cfg.Log.Info("daemon started", "pid", os.Getpid(), "build", version.Version, "idle", cfg.idle())
 	return s.run(ctx, d, starter)
 }
 
-// login asks the login shell once.
-func (c Config) login(starter *proc.Starter) func(context.Context) ([]string, string) {
-	var once sync.Once
-	var env []string
-	var warning string
-	return func(ctx context.Context) ([]string, string) {
-		once.Do(func() { env, warning = loginenv.Read(ctx, c.Self, EnvironVerb, starter.Run, c.Log) })
-		return env, warning
-	}
+// login asks the login shell, when what it says may have changed.
+func (c Config) login(starter *proc.Starter) func(context.Context) (loginenv.Login, string) {
+	cache := loginenv.Cache{Now: time.Now, Ask: func(ctx context.Context) (loginenv.Login, string) {
+		return loginenv.Read(ctx, c.Self, EnvironVerb, starter.Run, c.Log)
+	}}
+	return cache.Get
 }
 
 func (s *server) run(ctx context.Context, d door, starter *proc.Starter) error {
@@ -228,7 +225,7 @@ func (s *server) watch(ctx context.Context) {
 		case <-changed:
 		case <-runsChanged:
 		case <-idle.C:
-			if s.close() {
+			if s.close(0) {
 				s.cfg.Log.Info("idle")
 				return
 			}
@@ -236,12 +233,12 @@ func (s *server) watch(ctx context.Context) {
 	}
 }
 
-// close lets nobody in any more, unless somebody is.
-func (s *server) close() bool {
+// close lets nobody in any more, unless there are runs or more than so many connections.
+func (s *server) close(conns int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Counted under the lock: without a connection no run can begin after that.
 	n, _ := s.runs.Count()
-	s.closing = n == 0 && s.conns == 0
+	s.closing = n == 0 && s.conns <= conns
 	return s.closing
 }

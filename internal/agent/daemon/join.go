@@ -37,6 +37,9 @@ func Join(ctx context.Context, cfg Config) (net.Conn, error) {
 	if err := os.Chdir(dir); err != nil { // as in Run
 		return nil, disk.Fault("daemon", err)
 	}
+	if err := renew(ctx, cfg, dir); err != nil {
+		cfg.Log.Info("ask the daemon whether it is of this login", "error", err)
+	}
 	if c := knock(ctx, dir); c != nil {
 		return c, nil
 	}

@@ -4,6 +4,7 @@
 //
 //	<root>/agents/<sha256>/outrigger-agent
 //	<root>/daemon/<sha256>/             socket, log
+//	<root>/home.json                    what the clean home is like (package home)
 //	<root>/left.json                    what leases left behind elsewhere, a list of Left
 //	<root>/leases/<lease>/lease.json    a Lease
 //	<root>/leases/<lease>/work/         the synced folder
@@ -32,6 +33,9 @@ func (r Root) Leases() string { return filepath.Join(string(r), "leases") }
 // At is where absolute paths are led to that cannot be made for one lease
 // alone (macOS, see package link).
 func (r Root) At() string { return filepath.Join(string(r), "at") }
+
+// Home is the record of what the user's home is like when it is clean.
+func (r Root) Home() string { return filepath.Join(string(r), "home.json") }
 
 // Daemon is the folder of the daemon of one build of the agent.
 func (r Root) Daemon(digest string) string { return filepath.Join(string(r), "daemon", digest) }

@@ -21,7 +21,8 @@ type Lease struct {
 	Releasing bool      `json:"releasing,omitempty"` // no run may start any more
 	Links     []Link    `json:"links,omitempty"`
 	Rewrites  []Rewrite `json:"rewrites,omitempty"`
-	Tmp       string    `json:"tmp,omitempty"` // TMPDIR of runs; "": the folder in the lease
+	Tmp       string    `json:"tmp,omitempty"`   // TMPDIR of runs; "": the folder in the lease
+	Group     string    `json:"group,omitempty"` // control group of runs, see proc.Spec
 }
 
 // A Link is an absolute path that leads into the lease. It is recorded before

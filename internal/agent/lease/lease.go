@@ -9,6 +9,7 @@ package lease
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -28,6 +29,9 @@ import (
 // maxLife bounds how far ahead an expiry may be, so that a client with a wrong
 // clock cannot keep a machine for ever.
 const maxLife = 30 * 24 * time.Hour
+
+// groupLen is how long the random name of a lease's control group is.
+const groupLen = 16
 
 // A Store is the leases of one machine and user.
 type Store struct {
@@ -78,7 +82,8 @@ func (s *Store) Acquire(ctx context.Context, req wire.LeaseAcquire) (wire.Lease,
 	if err != nil {
 		return wire.Lease{}, err
 	}
-	rec = disk.Lease{Name: req.Name, Owner: req.Owner, Note: req.Note, Created: now.UTC(), Expires: clamp(req.Expires, now), Tmp: tmp}
+	rec = disk.Lease{Name: req.Name, Owner: req.Owner, Note: req.Note, Created: now.UTC(), Expires: clamp(req.Expires, now), Tmp: tmp,
+		Group: strings.ToLower(rand.Text()[:groupLen])}
 	return s.describe(dir, rec), s.create(ctx, dir, rec)
 }
 

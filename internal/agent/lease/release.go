@@ -44,6 +44,9 @@ func (s *Store) release(ctx context.Context, req wire.LeaseRelease) ([]disk.Left
 	if err := s.killRuns(ctx, dir); err != nil {
 		return nil, err
 	}
+	if err := proc.KillGroup(ctx, rec.Group); err != nil {
+		return nil, err
+	}
 	var found []disk.Left
 	for _, l := range slices.Backward(rec.Links) { // a later one may be in a folder made for an earlier one
 		left, err := link.Undo(ctx, l, req.Clean, s.keeper(rec.Name))

@@ -9,9 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
+
+	"outrigger.dev/outrigger/internal/agent/proc"
 )
 
 // limit is how long a profile may take; one that waits for somebody to type
@@ -24,7 +27,7 @@ const maxOutput = 4 << 20
 // Read asks the user's login shell for its environment, through self, the path
 // of this program, called with verb. run runs the command. When the shell does not answer,
 // the environment of this process must do, and warning says so.
-func Read(ctx context.Context, self, verb string, run func(*exec.Cmd) error, log *slog.Logger) (env []string, warning string) {
+func Read(ctx context.Context, self, verb string, run func(*exec.Cmd) error, log *slog.Logger) (login Login, warning string) {
 	shell := os.Getenv("SHELL")
 	if shell == "" {
 		shell = "/bin/sh"
@@ -32,8 +35,11 @@ func Read(ctx context.Context, self, verb string, run func(*exec.Cmd) error, log
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	command := "exec '" + strings.ReplaceAll(self, "'", `'\''`) + "' " + verb
-	// csh has no -l beside -c; its rc file is read all the same.
-	for _, flags := range [][]string{{"-l", "-c"}, {"-c"}} {
+	tries := [][]string{{"-l", "-c"}, {"-c"}}
+	if base := filepath.Base(shell); base == "csh" || base == "tcsh" {
+		tries = tries[1:] // it has no -l beside -c; its rc file is read all the same
+	}
+	for n, flags := range tries {
 		out := &bounded{max: maxOutput}
 		cmd := exec.CommandContext(ctx, shell, append(flags, command)...)
 		cmd.Stdout = out
@@ -44,15 +50,21 @@ func Read(ctx context.Context, self, verb string, run func(*exec.Cmd) error, log
 			cmd.Dir = home
 		}
 		err := run(cmd)
-		if env, ok := parse(out.Bytes()); ok {
-			return env, ""
+		if login, ok := parse(out.Bytes()); ok {
+			login.Limits = differing(login.Limits, proc.Limits(run))
+			if n > 0 {
+				warning = fmt.Sprintf("login shell %s ends before it does what it is told (does its profile end in exec or exit?), "+
+					"so its profile is not in effect", shell)
+			}
+			return login, warning
 		}
 		log.Warn("login shell gave no environment", "shell", shell, "flags", flags, "error", err)
 		if ctx.Err() != nil {
-			return clean(os.Environ()), fmt.Sprintf("login shell %s gave no environment within %s, so its profile is not in effect", shell, limit)
+			return Login{Env: clean(os.Environ(), os.Environ())},
+				fmt.Sprintf("login shell %s gave no environment within %s, so its profile is not in effect", shell, limit)
 		}
 	}
-	return clean(os.Environ()), fmt.Sprintf("login shell %s gave no environment, so its profile is not in effect", shell)
+	return Login{Env: clean(os.Environ(), os.Environ())}, fmt.Sprintf("login shell %s gave no environment, so its profile is not in effect", shell)
 }
 
 // A bounded buffer drops what is above max.

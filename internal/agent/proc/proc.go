@@ -8,12 +8,16 @@
 // Linux the starter adopts orphans too. On Windows the tree is a job object
 // that the kernel kills with its last handle.
 //
-// What cannot be found: on macOS a process that left the session, lost its
+// Root on Linux also puts the tree into a control group, which no process leaves by itself
+// and which outlives the starter.
+//
+// What cannot be found without one: on macOS a process that left the session, lost its
 // parent and dropped its environment; on Linux such a process is killed when
-// the starter's last run ends.
+// the starter's last run ends, unless it has killed the starter.
 package proc
 
 import (
+	"fmt"
 	"io"
 	"os"
 
@@ -31,6 +35,10 @@ type Spec struct {
 	Env  []string
 	Dir  string
 	TTY  *wire.WinSize // nil: pipes
+	// Group is the control group that the tree is put into on Linux, where that can be had: what is
+	// in it is found whatever it does ([KillGroup]).
+	Group string
+	Umask *int // nil: that of the starter
 }
 
 // A Process is a command under way.
@@ -55,6 +63,9 @@ type Identity struct {
 	Start uint64 `json:"start"`          // of PID, in the system's own unit
 	Boot  string `json:"boot,omitempty"` // which start of the machine
 }
+
+// String names the process.
+func (id Identity) String() string { return fmt.Sprintf("%d:%d", id.PID, id.Start) }
 
 // A Status is how a main process ended.
 type Status struct {

@@ -28,7 +28,8 @@ func (s *Starter) Start(spec Spec) (*Process, error) {
 	p := &Process{os: osProcess{cmd: cmd, starter: s}}
 	theirs, err := p.connect(spec.TTY)
 	if err == nil {
-		err = s.start(cmd)
+		cmd, err = s.startIn(spec.Group, cmd, spec.Umask)
+		p.os.cmd = cmd
 	}
 	for _, f := range theirs {
 		err = errors.Join(err, f.Close())
@@ -131,4 +132,13 @@ func signalName(s syscall.Signal) string {
 		return name[3:]
 	}
 	return s.String()
+}
+
+// startWith starts cmd with a umask. It is the whole process's for that moment, during which one
+// start follows another and whatever else is made is for our user alone anyway.
+func startWith(cmd *exec.Cmd, umask *int) error {
+	if umask != nil {
+		defer syscall.Umask(syscall.Umask(*umask))
+	}
+	return cmd.Start()
 }

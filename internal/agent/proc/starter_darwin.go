@@ -4,18 +4,25 @@ import (
 	"context"
 	"log/slog"
 	"os/exec"
+	"sync"
 )
 
 // rssUnit is that of ru_maxrss, in bytes.
 const rssUnit = 1
 
 // A Starter starts processes. launchd adopts their orphans.
-type Starter struct{}
+type Starter struct {
+	mu sync.Mutex // held while forking
+}
 
 // NewStarter returns a Starter.
 func NewStarter() (*Starter, error) { return &Starter{}, nil }
 
-func (*Starter) start(cmd *exec.Cmd) error { return cmd.Start() }
+func (s *Starter) start(cmd *exec.Cmd, u *int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return startWith(cmd, u)
+}
 
 func (*Starter) ended(*exec.Cmd) {}
 

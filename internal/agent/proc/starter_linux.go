@@ -33,10 +33,10 @@ func NewStarter() (*Starter, error) {
 	return &Starter{known: map[*exec.Cmd]bool{}}, nil
 }
 
-func (s *Starter) start(cmd *exec.Cmd) error {
+func (s *Starter) start(cmd *exec.Cmd, u *int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := cmd.Start(); err != nil {
+	if err := startWith(cmd, u); err != nil {
 		return err
 	}
 	s.known[cmd] = true
@@ -51,7 +51,7 @@ func (s *Starter) ended(cmd *exec.Cmd) {
 
 // Run runs a command of the caller's own, which Reap must know.
 func (s *Starter) Run(cmd *exec.Cmd) error {
-	if err := s.start(cmd); err != nil {
+	if err := s.start(cmd, nil); err != nil {
 		return err
 	}
 	defer s.ended(cmd)

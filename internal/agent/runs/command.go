@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"outrigger.dev/outrigger/internal/agent/disk"
@@ -17,14 +19,23 @@ import (
 	"outrigger.dev/outrigger/internal/wire"
 )
 
-// environ returns the environment of a run: what a login has, the lease's
+// environ returns the environment of a run: the client's locale, over it what a login has, the lease's
 // TMPDIR, and over them what the client declared.
 func environ(login []string, tmp string, spec wire.RunSpec) []string {
-	env := proc.Setenv(login, tmpVars(tmp)...)
+	env := proc.Setenv(locale(spec.Locale), login...)
+	env = proc.Setenv(env, tmpVars(tmp)...)
 	if spec.TTY != nil {
 		env = proc.Setenv(env, "TERM=xterm-256color")
 	}
 	return proc.Setenv(env, spec.Env...)
+}
+
+// locale leaves in what names a locale: a client sends what it has, as OpenSSH's SendEnv LANG LC_* does.
+func locale(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
+		k, v, _ := strings.Cut(kv, "=")
+		return v == "" || k != "LANG" && k != "LANGUAGE" && !strings.HasPrefix(k, "LC_")
+	})
 }
 
 // rewritten applies the lease's rewrites to what a run executes.

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"outrigger.dev/outrigger/internal/agent/lease"
+	"outrigger.dev/outrigger/internal/agent/loginenv"
 	"outrigger.dev/outrigger/internal/agent/proc"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/wire"
@@ -22,8 +23,9 @@ import (
 type Config struct {
 	Leases  *lease.Store
 	Starter *proc.Starter
-	// Login returns the login environment and a warning for the user, or "".
-	Login func(ctx context.Context) (env []string, warning string)
+	// Login returns what a login has, and a warning for the user, or "".
+	Login func(ctx context.Context) (login loginenv.Login, warning string)
+	Self  string // path of this program
 	Log   *slog.Logger
 }
 

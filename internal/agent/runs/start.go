@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"outrigger.dev/outrigger/internal/agent/disk"
+	"outrigger.dev/outrigger/internal/agent/loginenv"
 	"outrigger.dev/outrigger/internal/agent/proc"
 	"outrigger.dev/outrigger/internal/agent/spool"
 	"outrigger.dev/outrigger/internal/fault"
@@ -38,7 +39,7 @@ func (s *Supervisor) start(ctx context.Context, spec wire.RunSpec) (*Run, error)
 			err = disk.EnsureTmp(tmp)
 		}
 		if err == nil {
-			r, err = s.launch(rewritten(spec, rec.Rewrites), dir, run, tmp, login)
+			r, err = s.launch(rewritten(spec, rec.Rewrites), place{dir, run, tmp, rec.Group}, login)
 		}
 		if err != nil {
 			return errors.Join(err, disk.RemoveAll(ctx, string(run)))
@@ -70,16 +71,25 @@ func firstFault(err error) error {
 	return err
 }
 
+// A place is where a run lives.
+type place struct {
+	lease disk.LeaseDir
+	run   disk.RunDir
+	tmp   string // TMPDIR
+	group string // the lease's control group
+}
+
 // launch starts the command. Its record is written before, so that whoever
 // finds a dead daemon knows that there may be processes.
-func (s *Supervisor) launch(spec wire.RunSpec, dir disk.LeaseDir, run disk.RunDir, tmp string, login []string) (*Run, error) {
+func (s *Supervisor) launch(spec wire.RunSpec, at place, login loginenv.Login) (*Run, error) {
+	run := at.run
 	rec := disk.Run{ID: spec.RunID, Lease: spec.Lease, State: disk.Starting, Daemon: s.self,
 		Tree: proc.Identity{ID: disk.Marker(spec.Lease, spec.RunID), Boot: s.self.Boot}}
 	if err := run.Write(rec); err != nil {
 		return nil, err
 	}
-	env := environ(login, tmp, spec)
-	wd, err := workdir(dir, spec.Dir)
+	env := environ(login.Env, at.tmp, spec)
+	wd, err := workdir(at.lease, spec.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +97,8 @@ func (s *Supervisor) launch(spec wire.RunSpec, dir disk.LeaseDir, run disk.RunDi
 	if err != nil {
 		return nil, err
 	}
+	ps.Group, ps.Umask = at.group, login.Umask
+	ps = proc.Limited(ps, s.cfg.Self, login.Limits)
 	log, err := spool.Create(run.Log(), spec.SpoolLimit)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"outrigger.dev/outrigger/internal/claim"
@@ -82,7 +83,7 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 		Files: files, Links: links, Base: base,
 		Command: wire.RunSpec{
 			Argv: p.Argv, Script: p.script, Env: p.env, Dir: filepath.ToSlash(p.Workdir),
-			TTY: term.size, Timeout: p.Timeout,
+			TTY: term.size, Timeout: p.Timeout, Locale: locale(a.IO.Environ),
 		},
 		Streams: term.streams,
 		Signals: signals,
@@ -96,6 +97,17 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 		return describe(err, result)
 	}
 	return exitOf(show, result.Exit)
+}
+
+// locale is what OpenSSH's client sends, too, where its configuration is Debian's or macOS's.
+func locale(environ []string) []string {
+	var all []string
+	for _, kv := range environ {
+		if strings.HasPrefix(kv, "LANG=") || strings.HasPrefix(kv, "LC_") {
+			all = append(all, kv)
+		}
+	}
+	return all
 }
 
 // layout says what is synced and where on the machine it appears.

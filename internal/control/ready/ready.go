@@ -23,6 +23,7 @@ import (
 	"outrigger.dev/outrigger/internal/prepare"
 	"outrigger.dev/outrigger/internal/reach"
 	"outrigger.dev/outrigger/internal/reach/deliver"
+	"outrigger.dev/outrigger/internal/sanitize"
 	"outrigger.dev/outrigger/internal/wire"
 )
 
@@ -88,7 +89,24 @@ func (r *Readier) Prepare(ctx context.Context, w pools.Work) (pools.Prepared, er
 	out.Claim = handoff.Claim{
 		Version: handoff.Version, Owner: m.Owner, Machine: m.Name, Platform: got.Agent.Platform, Endpoint: ep, Key: key.Reveal(),
 	}
+	if !w.Lasting {
+		if out.Claim.Home, err = r.recordHome(ctx, out.Claim); err != nil {
+			return out, err
+		}
+	}
 	return out, nil
+}
+
+// recordHome has the agent write down what the home is like, before anybody has a key to it.
+func (r *Readier) recordHome(ctx context.Context, c handoff.Claim) ([]byte, error) {
+	h, err := r.open(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	var got wire.HomeRecorded
+	err = h.Call(ctx, wire.MethodHomeRecord, wire.HomeRecord{Sole: true}, &got)
+	return got.Digest, err
 }
 
 // Check implements [pools.Readier]: the machine lets us in and its agent answers.
@@ -165,7 +183,8 @@ func (r *Readier) Unmake(ctx context.Context, c handoff.Claim, w pools.Work) err
 	return prepare.Unmake(ctx, v, c.Reach())
 }
 
-// end ends the claim's lease and its runs; on a machine that nobody else uses, every lease.
+// end ends the claim's lease and its runs; on a machine that nobody else uses, every lease. What
+// cannot be cleaned of the lease is an error: such a machine is not for the next claim.
 func (r *Readier) end(ctx context.Context, c handoff.Claim, lasting bool) error {
 	h, err := r.open(ctx, c)
 	if err != nil {
@@ -176,16 +195,48 @@ func (r *Readier) end(ctx context.Context, c handoff.Claim, lasting bool) error 
 	if err := h.Call(ctx, wire.MethodLeaseList, nil, &list); err != nil {
 		return err
 	}
+	// The claim's own may be gone, or never have been: what was done without it is looked for all the same.
+	var names []string
 	for _, l := range list.Leases {
-		if lasting && l.Name != c.Lease {
-			continue
-		}
-		if err := h.Call(ctx, wire.MethodLeaseRelease, wire.LeaseRelease{Name: l.Name}, nil); err != nil {
-			return err
+		if !lasting && l.Name != c.Lease {
+			names = append(names, l.Name)
 		}
 	}
-	return nil
+	own := c.Lease
+	switch {
+	case own == "" && lasting:
+		return nil // nobody had it, and the lease of that name is the provider's
+	case own == "":
+		own = string(c.Machine)
+	}
+	var left []string
+	for _, name := range append(names, own) {
+		req := wire.LeaseRelease{Name: name, Clean: true}
+		if !lasting {
+			req.Home, req.Sole = c.Home, true
+		}
+		var got wire.LeaseReleased
+		if err := h.Call(ctx, wire.MethodLeaseRelease, req, &got); err != nil {
+			return err
+		}
+		left = got.Left // the last one tells of all
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	for i, line := range left {
+		left[i] = sanitize.Line(line, maxLeft)
+	}
+	return fault.New(fault.RemoteFile, "%d things of the claim are left on the machine, the first is %s", len(left), left[0]).
+		WithDetail(strings.Join(left[:min(len(left), maxLines)], "\n")).
+		WithRemedy("Remove what is named there by hand, or delete the machine.")
 }
+
+// What is told of what is left on a machine: the length of a line, and how many.
+const (
+	maxLeft  = 200
+	maxLines = 20
+)
 
 func (r *Readier) open(ctx context.Context, c handoff.Claim) (*host.Host, error) {
 	return host.Dial(ctx, host.Config{Endpoint: c.Reach(), Agents: r.agents, Reach: r.reach, Log: r.log.With("machine", c.Machine)})

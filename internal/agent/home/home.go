@@ -1,0 +1,199 @@
+// Package home records what a clean home is like, in the places from which programs are started or
+// commands are taken later on, and puts it back after a tenant: shell start files, SSH's and git's settings,
+// launch agents, systemd's user units, crontab, at jobs. It does not look after anything else in the home.
+//
+// The record is made before the first tenant has a key, and is the agent's; who asks for it to be put back
+// gives the digest that he got when it was made, since the tenant is the same user and may have changed it.
+package home
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"outrigger.dev/outrigger/internal/agent/disk"
+	"outrigger.dev/outrigger/internal/fault"
+)
+
+// places are files and folders below the home. A folder is recorded with all that is in it.
+var places = strings.Fields(`
+	.profile .bash_profile .bash_login .bash_logout .bashrc .bash_aliases .bashrc.d .profile.d
+	.zshenv .zprofile .zshrc .zlogin .zlogout .oh-my-zsh/custom .cshrc .tcshrc .login .logout .kshrc .mkshrc .inputrc
+	.config/fish .config/environment.d .config/systemd .config/autostart .config/git .config/user-tmpfiles.d .local/share/systemd
+	.pam_environment .xprofile .xsession .xsessionrc .xinitrc .forward .rhosts .shosts
+	.ssh .netrc .gitconfig .git-credentials .git-templates .hgrc .curlrc .wgetrc .npmrc .yarnrc .yarnrc.yml .pypirc .gemrc .bundle/config
+	.config/pip .cargo/config.toml .cargo/env .cargo/credentials.toml .gradle/init.gradle .gradle/init.d .gradle/gradle.properties .m2/settings.xml
+	.docker/config.json .aws .kube/config .vimrc .vim/vimrc .config/nvim .gdbinit .lldbinit .tmux.conf .screenrc .gnupg/gpg.conf
+	.gnupg/gpg-agent.conf .MacOSX
+	Library/LaunchAgents Library/LaunchDaemons Library/Scripts`)
+
+// keysFile is the list of keys that may log in. What the controller put there for the next lease stays.
+const keysFile = ".ssh/authorized_keys"
+
+// ours is in the comment of such a line, see package prepare.
+const ours = " outrigger:"
+
+const (
+	maxData    = 256 << 10 // of a file's content that is kept
+	maxEntries = 10000
+	maxRecord  = 64 << 20
+)
+
+// An entry is one file, link or folder of the record.
+type entry struct {
+	Mode fs.FileMode `json:"mode"` // type and permissions
+	Data []byte      `json:"data,omitempty"`
+	Link string      `json:"link,omitempty"`
+	// Sum is the SHA-256 of a file that is too large to be kept.
+	Sum []byte `json:"sum,omitempty"`
+}
+
+func (e entry) same(o entry) bool {
+	return e.Mode == o.Mode && e.Link == o.Link && bytes.Equal(e.Data, o.Data) && bytes.Equal(e.Sum, o.Sum)
+}
+
+// A record is what is kept.
+type record struct {
+	Files map[string]entry `json:"files"` // by the path below the home, with slashes
+	Cron  []byte           `json:"cron,omitempty"`
+	Jobs  []string         `json:"jobs,omitempty"`  // of at
+	Temp  []string         `json:"temp,omitempty"`  // what of this user is in the folders for temporary files
+	Tasks []string         `json:"tasks,omitempty"` // processes, by number and start
+}
+
+// A Home is that of the agent's user.
+type Home struct {
+	Dir  string // the home folder
+	File string // where the record is kept
+	// Sole: nothing but what we run here is this user's, as on a machine that was made for us.
+	Sole bool
+}
+
+// Record writes down what the home is like, and returns the digest of that.
+func (h Home) Record(ctx context.Context) ([]byte, error) {
+	files, err := h.scan()
+	if err != nil {
+		return nil, err
+	}
+	rec := record{Files: files, Cron: crontab(ctx), Jobs: atJobs(ctx)}
+	if h.Sole {
+		rec.Temp, rec.Tasks = h.temporary(), tasks()
+	}
+	b, err := json.Marshal(rec)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "home: %w", err)
+	}
+	aside := h.File + ".new"
+	if err = os.WriteFile(aside, b, 0o600); err == nil {
+		err = os.Rename(aside, h.File)
+	}
+	sum := sha256.Sum256(b)
+	return sum[:], disk.Fault("record of the home", err)
+}
+
+// scan reads all places.
+func (h Home) scan() (map[string]entry, error) {
+	found := map[string]entry{}
+	for _, place := range places {
+		for _, parent := range parents(place) {
+			if err := h.add(found, parent, false); err != nil {
+				return nil, err
+			}
+		}
+		if err := h.add(found, place, true); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// parents returns the folders above a place, outermost first.
+func parents(place string) (all []string) {
+	for dir := path.Dir(place); dir != "."; dir = path.Dir(dir) {
+		all = append(all, dir)
+	}
+	slices.Reverse(all)
+	return all
+}
+
+// add reads what is at name, and with deep what is in it.
+func (h Home) add(found map[string]entry, name string, deep bool) error {
+	full := filepath.Join(h.Dir, filepath.FromSlash(name))
+	info, err := os.Lstat(full)
+	if absent(err) {
+		return nil
+	}
+	if err != nil {
+		return disk.Fault("home", err)
+	}
+	if len(found) >= maxEntries {
+		return fault.New(fault.RemoteFile, "home: more than %d entries in the places that are looked after", maxEntries)
+	}
+	e := entry{Mode: info.Mode()}
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		e.Link, err = os.Readlink(full)
+	case info.Mode().IsRegular():
+		err = e.read(full)
+	}
+	if err != nil {
+		return disk.Fault("home", err)
+	}
+	found[name] = e
+	if !deep || !info.IsDir() {
+		return nil
+	}
+	entries, err := os.ReadDir(full)
+	if err != nil {
+		return disk.Fault("home", err)
+	}
+	for _, sub := range entries {
+		if err := h.add(found, name+"/"+sub.Name(), true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read reads a file's content, or its digest if it is large.
+func (e *entry) read(full string) error {
+	f, err := os.Open(full)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	data, sum, err := contents(f)
+	e.Data, e.Sum = data, sum
+	return err
+}
+
+// absent tells whether err says that nothing is there.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || isNotDir(err) }
+
+// load reads the record, if it is the one of that digest.
+func (h Home) load(digest []byte) (record, error) {
+	var rec record
+	info, err := os.Stat(h.File)
+	if err == nil && info.Size() > maxRecord {
+		err = fault.New(fault.RemoteFile, "%d bytes, want at most %d", info.Size(), maxRecord)
+	}
+	var b []byte
+	if err == nil {
+		b, err = os.ReadFile(h.File)
+	}
+	if err != nil {
+		return rec, disk.Fault("record of the home", err)
+	}
+	if sum := sha256.Sum256(b); !bytes.Equal(sum[:], digest) {
+		return rec, fault.New(fault.RemoteFile, "record of the home: is not the one that was made when the machine was prepared")
+	}
+	return rec, disk.Fault("record of the home", json.Unmarshal(b, &rec))
+}

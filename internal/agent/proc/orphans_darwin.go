@@ -1,0 +1,37 @@
+package proc
+
+import (
+	"bytes"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// programOf returns the program of a process of this user. Arguments begin with how many there are, four bytes,
+// and the program's path.
+func programOf(pid int) (path string, ok bool) {
+	procs, err := unix.SysctlKinfoProcSlice("kern.proc.pid", pid)
+	if err != nil || len(procs) != 1 || int(procs[0].Eproc.Ucred.Uid) != os.Geteuid() {
+		return "", false
+	}
+	b, err := unix.SysctlRaw("kern.procargs2", pid)
+	if err != nil || len(b) < 5 {
+		return "", false
+	}
+	name, _, _ := bytes.Cut(b[4:], []byte{0})
+	return string(name), len(name) > 0
+}
+
+// manager is false: launchd is process 1.
+func manager(string) bool { return false }
+
+// systems tells whether launchd starts the program for each user who is logged in.
+func systems(path string) bool {
+	for _, dir := range []string{"/System/", "/usr/libexec/", "/usr/sbin/", "/Library/Apple/"} {
+		if strings.HasPrefix(path, dir) {
+			return true
+		}
+	}
+	return false
+}
