@@ -66,6 +66,14 @@ type host struct {
 	env    []string
 	binary string
 	user   *syscall.Credential // nil: ours
+	key    string              // of the client
+}
+
+// as returns the same host for a client with that key.
+func (h *host) as(key string) *host {
+	other := *h
+	other.key = key
+	return &other
 }
 
 // newHost returns a host whose daemon is stopped when the test ends.
@@ -101,7 +109,7 @@ func (h *host) open(ctx context.Context, verb string) (*wire.Conn, error) {
 		return nil, err
 	}
 	conn := wire.NewConn(p)
-	if err := conn.Greet("test", machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}); err != nil {
+	if err := conn.GreetAs("test", machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}, h.key); err != nil {
 		return nil, err
 	}
 	return conn, conn.Flush()

@@ -37,9 +37,11 @@ func (s *server) serve(ctx context.Context, stdio Stdio) error {
 	if err := conn.Flush(); err != nil {
 		return err
 	}
-	if _, err := conn.RecvHello(); err != nil {
+	hello, err := conn.RecvHello()
+	if err != nil {
 		return err
 	}
+	s.leases = s.leases.As(hello.Key)
 	for {
 		f, err := conn.Recv()
 		if errors.Is(err, io.EOF) || ctx.Err() != nil {
@@ -81,8 +83,7 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 		return respond(conn, req, func(q wire.HomeRecord) (wire.HomeRecorded, error) { return s.recordHome(ctx, q) })
 	case wire.MethodLeaseList:
 		return respond(conn, req, func(any) (wire.LeaseList, error) {
-			all, err := s.leases.List()
-			return wire.LeaseList{Leases: all}, err
+			return s.leases.List()
 		})
 	case wire.MethodLink:
 		return respond(conn, req, func(q wire.LinkRequest) (wire.LinkAnswer, error) { return s.leases.Link(ctx, q) })
@@ -113,7 +114,7 @@ func (s *server) release(ctx context.Context, q wire.LeaseRelease) (wire.LeaseRe
 		return out, err
 	}
 	others, err := s.leases.List()
-	if err != nil || len(others) > 0 {
+	if err != nil || len(others.Leases)+others.Others > 0 {
 		return out, err // who comes last does it
 	}
 	h, err := s.home(q.Sole)

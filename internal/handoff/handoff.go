@@ -60,7 +60,10 @@ func LoginSecret(machine string) string { return "machine-" + machine }
 // Reach returns the endpoint with the key in it.
 func (c Claim) Reach() machine.Endpoint {
 	ep := c.Endpoint
-	ep.Auth = machine.Auth{Keys: []machine.Secret{machine.NewSecret(c.Key)}}
+	key := machine.NewSecret(c.Key)
+	ep.Auth = machine.Auth{Keys: []machine.Secret{key}}
+	// The controller and the relay have this key, and nobody else: so both have the lease.
+	ep.LeaseKey = machine.LeaseKey(key, string(c.Machine))
 	return ep
 }
 

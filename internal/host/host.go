@@ -198,7 +198,8 @@ func (h *Host) spareClient(ctx context.Context, i int) (*reach.Client, error) {
 
 func (h *Host) openOn(ctx context.Context, c *reach.Client, verb string, first func(*wire.Conn) error) (*wire.Conn, error) {
 	conn, _, err := deliver.Open(ctx, c, h.cfg.Agents, h.cfg.Endpoint.Root, verb, func(conn *wire.Conn) error {
-		if err := conn.Greet(version.Version, machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}); err != nil {
+		platform := machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}
+		if err := conn.GreetAs(version.Version, platform, h.cfg.Endpoint.LeaseKey.Reveal()); err != nil {
 			return err
 		}
 		if first == nil {

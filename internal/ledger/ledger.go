@@ -61,20 +61,34 @@ const ownerTemp = ".owner-"
 
 // Owner returns this installation's identity, made at first use.
 func (l *Ledger) Owner() (machine.Owner, error) {
-	path := filepath.Join(filepath.Dir(l.dir), "owner")
+	id, err := l.random("owner", 8)
+	return machine.Owner(id), err
+}
+
+// Secret returns what only this installation knows, made at first use. Unlike the owner it is given to
+// nobody; what is derived from it proves that a lease is ours.
+func (l *Ledger) Secret() (machine.Secret, error) {
+	text, err := l.random("secret", 32)
+	return machine.NewSecret(text), err
+}
+
+// random returns the content of a file beside the ledger, n random bytes in hex, made at first use.
+func (l *Ledger) random(name string, n int) (string, error) {
+	path := filepath.Join(filepath.Dir(l.dir), name)
 	for {
 		b, err := os.ReadFile(path)
 		if err == nil {
-			return machine.Owner(strings.TrimSpace(string(b))), nil
+			return strings.TrimSpace(string(b)), nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return "", fault.New(fault.LocalFile, "ledger: %w", err)
 		}
-		var id [8]byte
-		_, _ = rand.Read(id[:]) // never fails, see crypto/rand
-		// Link fails when another process was first; its word then counts.
-		tmp := filepath.Join(l.dir, ownerTemp+hex.EncodeToString(id[:]))
-		if err := writeSynced(tmp, []byte(hex.EncodeToString(id[:])+"\n")); err != nil {
+		id := make([]byte, n)
+		_, _ = rand.Read(id) // never fails, see crypto/rand
+		// Link fails when another process was first; its word then counts. The name of the file does not
+		// tell what is in it.
+		tmp := filepath.Join(l.dir, ownerTemp+rand.Text())
+		if err := writeSynced(tmp, []byte(hex.EncodeToString(id)+"\n")); err != nil {
 			return "", err
 		}
 		err = os.Link(tmp, path)

@@ -116,6 +116,8 @@ type Endpoint struct {
 	// Via are steps below SSH that are passed in order before the first host is
 	// dialled. They hold secrets, so only package handoff writes them down.
 	Via []Via `json:"-"`
+	// LeaseKey is the secret by which the agent there knows whose leases are whose; none: they are anybody's.
+	LeaseKey Secret `json:"-"`
 }
 
 // A Via is a proxy or a tunnel through which connections are made: URL or

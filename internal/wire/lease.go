@@ -107,9 +107,11 @@ type LeaseReleased struct {
 	Left []string `cbor:"1,keyasint,omitempty"`
 }
 
-// A LeaseList is all there is on the machine.
+// A LeaseList is what there is on the machine of the caller's, and what is over, which anybody may release.
 type LeaseList struct {
 	Leases []Lease `cbor:"1,keyasint"`
+	// Others counts the leases of other callers that have not expired.
+	Others int `cbor:"2,keyasint,omitempty"`
 }
 
 // UnmarshalCBOR bounds the list, which would be 144 times as large in memory.

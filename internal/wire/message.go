@@ -18,7 +18,13 @@ type Hello struct {
 	Version  int              `cbor:"1,keyasint"`
 	Build    string           `cbor:"2,keyasint,omitempty"`
 	Platform machine.Platform `cbor:"3,keyasint"`
+	// Key is the client's secret: the leases that it makes on this connection are of this key, and only who
+	// has it can use, list or release them. A client of several machines has another one for each.
+	Key []byte `cbor:"4,keyasint,omitempty"`
 }
+
+// MaxKey bounds a Key.
+const MaxKey = 64
 
 // A Request asks the agent for something. What follows on the connection
 // depends on Method; every method is answered by a [Response] first.
@@ -88,7 +94,12 @@ func sayable(k fault.Kind) fault.Kind {
 
 // SendHello sends this side's Hello without flushing; it leaves with what follows.
 func (c *Conn) SendHello(build string, p machine.Platform) error {
-	b, err := Marshal(Hello{Version: Version, Build: build, Platform: p})
+	return c.hello(Hello{Build: build, Platform: p})
+}
+
+func (c *Conn) hello(h Hello) error {
+	h.Version = Version
+	b, err := Marshal(h)
 	if err != nil {
 		return err
 	}
@@ -97,9 +108,12 @@ func (c *Conn) SendHello(build string, p machine.Platform) error {
 
 // Greet queues this side's Hello and leaves the other side's to the first
 // Recv, so that a client's first request need not wait for it.
-func (c *Conn) Greet(build string, p machine.Platform) error {
+func (c *Conn) Greet(build string, p machine.Platform) error { return c.GreetAs(build, p, "") }
+
+// GreetAs is Greet of a client that has a key.
+func (c *Conn) GreetAs(build string, p machine.Platform, key string) error {
 	c.expectHello = true
-	return c.SendHello(build, p)
+	return c.hello(Hello{Build: build, Platform: p, Key: []byte(key)})
 }
 
 // RecvHello reads the other side's Hello and refuses another version.
@@ -118,6 +132,9 @@ func (c *Conn) RecvHello() (Hello, error) {
 	}
 	if h.Version != Version {
 		return h, fault.New(fault.Protocol, "wire: other side speaks version %d, want %d", h.Version, Version)
+	}
+	if len(h.Key) > MaxKey {
+		return h, fault.New(fault.Protocol, "wire: key of %d bytes, want at most %d", len(h.Key), MaxKey)
 	}
 	return h, nil
 }

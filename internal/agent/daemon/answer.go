@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
+	"outrigger.dev/outrigger/internal/agent/lease"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/version"
@@ -26,9 +28,11 @@ func (s *server) serve(ctx context.Context, conn *wire.Conn) error {
 	if err := conn.Flush(); err != nil {
 		return err
 	}
-	if _, err := conn.RecvHello(); err != nil {
+	hello, err := conn.RecvHello()
+	if err != nil {
 		return err
 	}
+	leases := s.leases.As(hello.Key)
 	for {
 		f, err := conn.Recv()
 		if errors.Is(err, io.EOF) {
@@ -42,7 +46,7 @@ func (s *server) serve(ctx context.Context, conn *wire.Conn) error {
 		if f.Type != wire.TypeRequest || f.Decode(&req) != nil {
 			return fault.New(fault.Protocol, "daemon: got frame type %d, want a request", f.Type)
 		}
-		if err := s.answer(ctx, conn, req); err != nil {
+		if err := s.answer(ctx, conn, leases, req); err != nil {
 			return fmt.Errorf("%s: %w", req.Method, err)
 		}
 	}
@@ -51,7 +55,7 @@ func (s *server) serve(ctx context.Context, conn *wire.Conn) error {
 // errStreamed ends a connection after a run was streamed on it.
 var errStreamed = errors.New("the run was streamed")
 
-func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) error {
+func (s *server) answer(ctx context.Context, conn *wire.Conn, leases *lease.Store, req wire.Request) error {
 	decode := func(v any) error {
 		if err := wire.Unmarshal(req.Body, v); err != nil {
 			return fault.New(fault.Protocol, "%s: %w", req.Method, err)
@@ -62,6 +66,9 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 	case wire.MethodRunStart:
 		var q wire.RunStart
 		if err := decode(&q); err != nil {
+			return conn.Respond(nil, err)
+		}
+		if _, err := leases.Living(q.Spec.Lease); err != nil {
 			return conn.Respond(nil, err)
 		}
 		run, err := s.runs.Start(ctx, q.Spec)
@@ -77,6 +84,9 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 		if err := decode(&q); err != nil {
 			return conn.Respond(nil, err)
 		}
+		if !leases.Mine(q.Lease) {
+			return conn.Respond(nil, fault.New(fault.RunLost, "run %s: not known on this machine", q.RunID))
+		}
 		run, err := s.runs.Attach(ctx, q.Lease, q.RunID)
 		if err != nil {
 			return conn.Respond(nil, err)
@@ -87,12 +97,13 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) 
 		if err := decode(&q); err != nil {
 			return conn.Respond(nil, err)
 		}
-		if run := s.runs.Find(q.Lease, q.RunID); run != nil {
+		if run := s.runs.Find(q.Lease, q.RunID); run != nil && leases.Mine(q.Lease) {
 			run.End(wire.EndedByClient, q.Now)
 		}
 		return conn.Respond(nil, nil)
 	case wire.MethodRunList:
-		return conn.Respond(wire.RunList{Runs: s.runs.List()}, nil)
+		all := slices.DeleteFunc(s.runs.List(), func(r wire.RunState) bool { return !leases.Mine(r.Lease) })
+		return conn.Respond(wire.RunList{Runs: all}, nil)
 	case wire.MethodDaemon:
 		n, _ := s.runs.Count()
 		return conn.Respond(wire.Daemon{PID: os.Getpid(), Session: s.session, Build: version.Version, Runs: n, Groups: groups()}, nil)

@@ -72,9 +72,10 @@ func (c Config) dir() (string, error) {
 
 // A server is a daemon under way.
 type server struct {
-	cfg  Config
-	runs *runs.Supervisor
-	stop context.CancelFunc
+	cfg    Config
+	leases *lease.Store
+	runs   *runs.Supervisor
+	stop   context.CancelFunc
 	// session is the kind of session that runs are in.
 	session string
 
@@ -125,7 +126,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	s := &server{cfg: cfg, stop: stop, session: kind, changed: make(chan struct{})}
+	s := &server{cfg: cfg, leases: leases, stop: stop, session: kind, changed: make(chan struct{})}
 	s.runs = runs.New(runs.Config{Leases: leases, Starter: starter, Log: cfg.Log, Login: cfg.login(starter), Self: cfg.Self})
 	cfg.Log.Info("daemon started", "pid", os.Getpid(), "build", version.Version, "idle", cfg.idle())
 	return s.run(ctx, d, starter)

@@ -6,7 +6,7 @@ import (
 	"outrigger.dev/outrigger/internal/rawpath"
 )
 
-// linkJSON and rewriteJSON are how a Link and a Rewrite are kept. A path that is
+// linkJSON and the others are how a Link, a Rewrite and a Left are kept. A path that is
 // not UTF-8 must come out as it went in, or what was made under it stays for ever.
 type linkJSON struct {
 	Path   rawpath.Path   `json:"path"`
@@ -18,6 +18,24 @@ type linkJSON struct {
 type rewriteJSON struct {
 	From rawpath.Path `json:"from"`
 	To   rawpath.Path `json:"to"`
+}
+
+type leftJSON struct {
+	Path rawpath.Path `json:"path"`
+	Why  string       `json:"why"`
+}
+
+// MarshalJSON encodes what was left.
+func (l Left) MarshalJSON() ([]byte, error) {
+	return json.Marshal(leftJSON{rawpath.Path(l.Path), l.Why})
+}
+
+// UnmarshalJSON decodes what was left.
+func (l *Left) UnmarshalJSON(b []byte) error {
+	var j leftJSON
+	err := json.Unmarshal(b, &j)
+	*l = Left{string(j.Path), j.Why}
+	return err
 }
 
 // MarshalJSON encodes the link.

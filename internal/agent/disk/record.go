@@ -1,6 +1,8 @@
 package disk
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"os"
@@ -23,6 +25,22 @@ type Lease struct {
 	Rewrites  []Rewrite `json:"rewrites,omitempty"`
 	Tmp       string    `json:"tmp,omitempty"`   // TMPDIR of runs; "": the folder in the lease
 	Group     string    `json:"group,omitempty"` // control group of runs, see proc.Spec
+	// Key is the SHA-256 of the key of who made the lease (wire.Hello); none: it is anybody's.
+	Key []byte `json:"key,omitempty"`
+}
+
+// Of tells whether the lease belongs to who has that key.
+func (l Lease) Of(key []byte) bool {
+	return len(l.Key) == 0 || subtle.ConstantTimeCompare(l.Key, HashKey(key)) == 1
+}
+
+// HashKey is what is kept of a key; nothing of none.
+func HashKey(key []byte) []byte {
+	if len(key) == 0 {
+		return nil
+	}
+	sum := sha256.Sum256(key)
+	return sum[:]
 }
 
 // A Link is an absolute path that leads into the lease. It is recorded before
@@ -43,8 +61,8 @@ type Rewrite struct {
 
 // A Left is something that a lease left behind at a path and that the agent may not, or could not, remove.
 type Left struct {
-	Path string `json:"path"`
-	Why  string `json:"why"`
+	Path string
+	Why  string
 }
 
 // String says it in a line.

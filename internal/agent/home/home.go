@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/agent/disk"
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/rawpath"
 )
 
 // places are files and folders below the home. A folder is recorded with all that is in it.
@@ -49,9 +51,9 @@ const (
 
 // An entry is one file, link or folder of the record.
 type entry struct {
-	Mode fs.FileMode `json:"mode"` // type and permissions
-	Data []byte      `json:"data,omitempty"`
-	Link string      `json:"link,omitempty"`
+	Mode fs.FileMode  `json:"mode"` // type and permissions
+	Data []byte       `json:"data,omitempty"`
+	Link rawpath.Path `json:"link,omitempty"`
 	// Sum is the SHA-256 of a file that is too large to be kept.
 	Sum []byte `json:"sum,omitempty"`
 }
@@ -60,13 +62,19 @@ func (e entry) same(o entry) bool {
 	return e.Mode == o.Mode && e.Link == o.Link && bytes.Equal(e.Data, o.Data) && bytes.Equal(e.Sum, o.Sum)
 }
 
+// A file is an entry with its path below the home, with slashes.
+type file struct {
+	Path rawpath.Path `json:"path"`
+	entry
+}
+
 // A record is what is kept.
 type record struct {
-	Files map[string]entry `json:"files"` // by the path below the home, with slashes
-	Cron  []byte           `json:"cron,omitempty"`
-	Jobs  []string         `json:"jobs,omitempty"`  // of at
-	Temp  []string         `json:"temp,omitempty"`  // what of this user is in the folders for temporary files
-	Tasks []string         `json:"tasks,omitempty"` // processes, by number and start
+	Files []file         `json:"files"`
+	Cron  []byte         `json:"cron,omitempty"`
+	Jobs  []string       `json:"jobs,omitempty"`  // of at
+	Temp  []rawpath.Path `json:"temp,omitempty"`  // what of this user is in the folders for temporary files
+	Tasks []string       `json:"tasks,omitempty"` // processes, by number and start
 }
 
 // A Home is that of the agent's user.
@@ -83,9 +91,15 @@ func (h Home) Record(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec := record{Files: files, Cron: crontab(ctx), Jobs: atJobs(ctx)}
+	rec := record{Cron: crontab(ctx), Jobs: atJobs(ctx)}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		rec.Files = append(rec.Files, file{rawpath.Path(name), files[name]})
+	}
 	if h.Sole {
-		rec.Temp, rec.Tasks = h.temporary(), tasks()
+		rec.Tasks = tasks()
+		for _, name := range h.temporary() {
+			rec.Temp = append(rec.Temp, rawpath.Path(name))
+		}
 	}
 	b, err := json.Marshal(rec)
 	if err != nil {
@@ -140,7 +154,9 @@ func (h Home) add(found map[string]entry, name string, deep bool) error {
 	e := entry{Mode: info.Mode()}
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
-		e.Link, err = os.Readlink(full)
+		var to string
+		to, err = os.Readlink(full)
+		e.Link = rawpath.Path(to)
 	case info.Mode().IsRegular():
 		err = e.read(full)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -67,6 +68,9 @@ func clean(t *testing.T) Home {
 	write(t, dir, ".zprofile", "export A=1\n")
 	write(t, dir, ".ssh/authorized_keys", "ssh-ed25519 AAAA me\nssh-ed25519 LEASE1 outrigger:mac\n")
 	write(t, dir, ".config/fish/config.fish", "set A 1\n")
+	if runtime.GOOS == "linux" { // other file systems have no such names
+		write(t, dir, ".config/fish/\xfc", "latin")
+	}
 	write(t, dir, ".config/app/state", "not looked after")
 	write(t, dir, "Library/LaunchAgents/mine.plist", "<plist/>")
 	write(t, dir, "Documents/large", strings.Repeat("x", maxData*2))
@@ -111,11 +115,17 @@ func TestRestoreMakesTheHomeWhatItWas(t *testing.T) {
 		{"keys are added", func(dir string) error {
 			return os.WriteFile(dir+"/.ssh/authorized_keys", []byte("ssh-ed25519 EVIL me\nssh-ed25519 AAAA me\nssh-ed25519 LEASE1 outrigger:mac\n"), 0o644)
 		}},
+		{"names that are not UTF-8", func(dir string) error {
+			return errors.Join(os.MkdirAll(dir+"/.bashrc.d/B\xfccher", 0o755), os.WriteFile(dir+"/.ssh/\xff", nil, 0o600), os.Remove(dir+"/.config/fish/\xfc"))
+		}},
 		{"SSH has another configuration", func(dir string) error {
 			return errors.Join(os.WriteFile(dir+"/.ssh/rc", []byte("evil"), 0o755), os.WriteFile(dir+"/.ssh/config", []byte("ProxyCommand evil"), 0o600))
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if strings.Contains(tt.name, "UTF-8") && runtime.GOOS != "linux" {
+				t.Skip("there are no such names")
+			}
 			h := clean(t)
 			want := tree(t, h.Dir)
 			digest, err := h.Record(t.Context())

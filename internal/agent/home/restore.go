@@ -17,6 +17,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/agent/disk"
 	"outrigger.dev/outrigger/internal/agent/link"
+	"outrigger.dev/outrigger/internal/rawpath"
 )
 
 // Restore makes the home what it was when it was recorded, and returns what could not be put right.
@@ -28,12 +29,16 @@ func (h Home) Restore(ctx context.Context, digest []byte) (left []disk.Left) {
 	if h.Sole {
 		left = append(left, endTasks(ctx, rec.Tasks)...)
 	}
-	left = append(left, h.restoreFiles(ctx, rec.Files)...)
+	was := map[string]entry{}
+	for _, f := range rec.Files {
+		was[string(f.Path)] = f.entry
+	}
+	left = append(left, h.restoreFiles(ctx, was)...)
 	left = append(left, restoreCrontab(ctx, rec.Cron)...)
 	left = append(left, removeJobs(ctx, rec.Jobs)...)
 	if h.Sole {
 		for _, name := range h.temporary() {
-			if slices.Contains(rec.Temp, name) {
+			if slices.Contains(rec.Temp, rawpath.Path(name)) {
 				continue
 			}
 			if err := link.RemoveTree(ctx, name); err != nil {
@@ -101,7 +106,7 @@ func (h Home) put(ctx context.Context, name string, e entry) error {
 		if err := h.remove(ctx, name); err != nil {
 			return err
 		}
-		return os.Symlink(e.Link, full)
+		return os.Symlink(string(e.Link), full)
 	case !e.Mode.IsRegular():
 		return nil // a socket or pipe is of a process that has ended
 	case e.Sum != nil:

@@ -37,10 +37,21 @@ const groupLen = 16
 type Store struct {
 	root disk.Root
 	log  *slog.Logger
+	// The caller, by his key. The agent itself is none, and sees every lease.
+	caller bool
+	key    []byte
 }
 
 // Open returns the store below root.
-func Open(root disk.Root, log *slog.Logger) *Store { return &Store{root, log} }
+func Open(root disk.Root, log *slog.Logger) *Store { return &Store{root: root, log: log} }
+
+// As returns the store as the caller with that key sees it: another's lease is to him as one that is not there.
+func (s *Store) As(key []byte) *Store {
+	return &Store{root: s.root, log: s.log, caller: true, key: key}
+}
+
+// owns tells whether the lease is the caller's.
+func (s *Store) owns(rec disk.Lease) bool { return !s.caller || rec.Of(s.key) }
 
 // Acquire makes a lease, or renews one of the same name and owner. Leases that
 // expired are released first. Faults: NoCapacity, which names the holders;
@@ -61,12 +72,15 @@ func (s *Store) Acquire(ctx context.Context, req wire.LeaseAcquire) (wire.Lease,
 	now := time.Now()
 	rec, err := dir.Read()
 	switch {
-	case err == nil && rec.Owner != req.Owner:
+	case err == nil && (rec.Owner != req.Owner || !s.owns(rec)):
 		return wire.Lease{}, fault.New(fault.NameTaken, "lease %s: belongs to another owner", req.Name)
 	case err == nil && rec.Releasing:
 		return wire.Lease{}, fault.New(fault.Busy, "lease %s: is being released", req.Name)
 	case err == nil:
 		rec.Expires = clamp(req.Expires, now)
+		if len(rec.Key) == 0 {
+			rec.Key = disk.HashKey(s.key) // it was made by a client that had none yet
+		}
 		return s.describe(dir, rec), dir.Write(rec)
 	case !errors.Is(err, fs.ErrNotExist):
 		return wire.Lease{}, err
@@ -83,7 +97,7 @@ func (s *Store) Acquire(ctx context.Context, req wire.LeaseAcquire) (wire.Lease,
 		return wire.Lease{}, err
 	}
 	rec = disk.Lease{Name: req.Name, Owner: req.Owner, Note: req.Note, Created: now.UTC(), Expires: clamp(req.Expires, now), Tmp: tmp,
-		Group: strings.ToLower(rand.Text()[:groupLen])}
+		Group: strings.ToLower(rand.Text()[:groupLen]), Key: disk.HashKey(s.key)}
 	return s.describe(dir, rec), s.create(ctx, dir, rec)
 }
 
@@ -193,6 +207,17 @@ func (s *Store) With(ctx context.Context, name string, use func(disk.LeaseDir, d
 	return use(dir, rec)
 }
 
+// Mine tells whether a lease is not another caller's. One that is gone or being released is nobody else's
+// business either: how its runs ended is still given out.
+func (s *Store) Mine(name string) bool {
+	dir, err := s.root.Lease(name)
+	if err != nil {
+		return false
+	}
+	rec, err := dir.Read()
+	return err != nil || s.owns(rec)
+}
+
 // Living returns a lease that is not being released.
 func (s *Store) Living(name string) (disk.LeaseDir, error) {
 	dir, _, err := s.living(name)
@@ -205,29 +230,36 @@ func (s *Store) living(name string) (disk.LeaseDir, disk.Lease, error) {
 		return "", disk.Lease{}, err
 	}
 	rec, err := dir.Read()
-	if errors.Is(err, fs.ErrNotExist) || err == nil && rec.Releasing {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (rec.Releasing || !s.owns(rec)) {
 		return "", disk.Lease{}, fault.New(fault.RunLost, "lease %s: not on this machine any more: it was released or expired", name)
 	}
 	return dir, rec, err
 }
 
-// List returns all leases by name. One whose record cannot be read is left out, and told in
-// the log.
-func (s *Store) List() ([]wire.Lease, error) {
+// List returns the caller's leases by name, and those that are over. One whose record cannot be read is
+// left out, and told in the log.
+func (s *Store) List() (wire.LeaseList, error) {
 	recs, _, err := s.all()
 	if err != nil {
-		return nil, err
+		return wire.LeaseList{}, err
 	}
-	var out []wire.Lease
+	var out wire.LeaseList
 	for _, rec := range recs {
+		if !s.owns(rec) && !over(rec, time.Now()) {
+			out.Others++
+			continue
+		}
 		dir, err := s.root.Lease(rec.Name)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
-		out = append(out, s.describe(dir, rec))
+		out.Leases = append(out.Leases, s.describe(dir, rec))
 	}
 	return out, nil
 }
+
+// over tells whether a lease is to be released by whoever sees it.
+func over(rec disk.Lease, now time.Time) bool { return rec.Releasing || now.After(rec.Expires) }
 
 // all returns the leases by name, and those whose record cannot be read: one of these must
 // not keep everybody else from the machine.

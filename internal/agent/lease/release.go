@@ -13,6 +13,7 @@ import (
 	"outrigger.dev/outrigger/internal/agent/disk"
 	"outrigger.dev/outrigger/internal/agent/link"
 	"outrigger.dev/outrigger/internal/agent/proc"
+	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/wire"
 )
 
@@ -88,6 +89,9 @@ func (s *Store) begin(ctx context.Context, dir disk.LeaseDir) (disk.Lease, error
 		// Without its record a folder is no lease; what an interrupted removal
 		// left of it must go all the same.
 		return disk.Lease{}, disk.RemoveAll(ctx, string(dir))
+	}
+	if err == nil && !s.owns(rec) && !over(rec, time.Now()) {
+		return disk.Lease{}, fault.New(fault.NameTaken, "lease %s: belongs to another owner", rec.Name)
 	}
 	if err != nil || rec.Releasing {
 		return rec, err
@@ -168,7 +172,7 @@ func (s *Store) Sweep(ctx context.Context) (Swept, error) {
 	}
 	now := time.Now()
 	for _, rec := range recs {
-		if rec.Releasing || now.After(rec.Expires) {
+		if over(rec, now) {
 			s.log.Info("release", "lease", rec.Name, "expires", rec.Expires, "interrupted", rec.Releasing)
 			if _, err := s.Release(ctx, wire.LeaseRelease{Name: rec.Name}); err != nil {
 				errs = append(errs, err)
@@ -191,7 +195,7 @@ func (s *Store) releaseExpired(ctx context.Context) error {
 	}
 	var errs []error
 	for _, rec := range recs {
-		if rec.Releasing || time.Now().After(rec.Expires) {
+		if over(rec, time.Now()) {
 			_, err := s.Release(ctx, wire.LeaseRelease{Name: rec.Name})
 			errs = append(errs, err)
 		}

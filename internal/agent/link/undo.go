@@ -31,10 +31,10 @@ func Undo(ctx context.Context, l disk.Link, clean bool, keep func(dir string) bo
 	}
 	for _, made := range slices.Backward(l.Made) {
 		dir := native(made)
-		entries, err := os.ReadDir(dir)
-		if absent(err) {
+		if _, err := os.Lstat(dir); absent(err) {
 			continue
 		}
+		entries, err := os.ReadDir(dir) // it may be a file by now
 		if err == nil && len(entries) == 0 {
 			err = remove(ctx, dir)
 		}

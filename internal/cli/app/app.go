@@ -151,12 +151,25 @@ func (a *App) Provider(ctx context.Context, name string) (string, provider.Provi
 	if err != nil {
 		return "", nil, err
 	}
-	p, err := all.Open(name, resolved, all.Place{State: dirs.State, Agents: agents, Log: a.Log(), Via: way, Tunnels: a.tunnels})
+	secret, err := a.leaseSecret()
+	if err != nil {
+		return "", nil, err
+	}
+	p, err := all.Open(name, resolved, all.Place{State: dirs.State, Agents: agents, Log: a.Log(), Secret: secret, Via: way, Tunnels: a.tunnels})
 	if err != nil {
 		return "", nil, err
 	}
 	a.opened[name] = p
 	return name, p, nil
+}
+
+// leaseSecret is what the keys of this installation's leases are derived from.
+func (a *App) leaseSecret() (machine.Secret, error) {
+	l, err := a.Ledger()
+	if err != nil {
+		return machine.Secret{}, err
+	}
+	return l.Secret()
 }
 
 // Warn tells of something that is not an error, without spoiling a display.

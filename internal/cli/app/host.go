@@ -28,8 +28,16 @@ func (a *App) Dial(ctx context.Context, p provider.Provider, m machine.Machine, 
 	ctx, lost := a.DeathWatch(ctx, p, m.Name)
 	lost(true) // until the first connection there is none
 	defer lost(false)
+	ep := m.Endpoint
+	if ep.LeaseKey.Empty() { // a provider whose machines are leases has its own
+		secret, err := a.leaseSecret()
+		if err != nil {
+			return nil, err
+		}
+		ep.LeaseKey = machine.LeaseKey(secret, "machine "+string(m.Name))
+	}
 	h, err := host.Dial(ctx, host.Config{
-		Endpoint: m.Endpoint, Agents: agents, Reach: reach.Options{Log: a.Log(), Tunnels: a.tunnels}, Boot: boot, Log: a.Log(),
+		Endpoint: ep, Agents: agents, Reach: reach.Options{Log: a.Log(), Tunnels: a.tunnels}, Boot: boot, Log: a.Log(),
 	})
 	if err == nil {
 		return h, nil

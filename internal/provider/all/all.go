@@ -22,6 +22,9 @@ type Place struct {
 	Agents deliver.Source // for those that run the agent themselves
 	Log    *slog.Logger
 
+	// Secret is what the keys of leases on hosts are derived from; none: they have none.
+	Secret machine.Secret
+
 	// Via is passed in order on the way to the provider's API and to its machines.
 	Via     []machine.Via
 	Tunnels via.Tunnels // for those steps that are WireGuard; may be nil
@@ -66,6 +69,7 @@ func open(name string, config any, place Place) (provider.Provider, error) {
 		if dial != nil {
 			c.Dial = dial
 		}
+		c.Secret = place.Secret
 		return seam(sshhost.New(name, c, place.Agents, place.Log))
 	}
 	return nil, fault.New(fault.Internal, "provider %s: no provider has a configuration of type %T", name, config)

@@ -86,7 +86,7 @@ func releaseLeases(ctx context.Context, f *folder, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	for _, l := range leases {
+	for _, l := range leases.Leases {
 		if _, err := store.Release(ctx, wire.LeaseRelease{Name: l.Name}); err != nil {
 			return err
 		}

@@ -22,6 +22,9 @@ type Config struct {
 	// Learn is called before each login to a host without HostKeys, with its host and port: it can put the key that
 	// the host shows into KnownHosts. An error is why the host cannot be entered. nil: nothing is learned.
 	Learn func(ctx context.Context, address string) error `yaml:"-"`
+	// Secret is what the keys of leases are derived from, see [machine.LeaseKey]. None: whoever gets to the
+	// agent of a host may list and release our leases there.
+	Secret machine.Secret `yaml:"-"`
 }
 
 // A Host is one computer with room for Slots machines at a time.
@@ -97,6 +100,7 @@ func (c Config) hosts() ([]host, error) {
 			return nil, err
 		}
 		ep.Root = h.Root
+		ep.LeaseKey = machine.LeaseKey(c.Secret, "host "+ep.User+"@"+ep.Address())
 		if len(h.Jump) > 0 {
 			jumps = nil // what the configuration says counts, not ~/.ssh/config
 		}

@@ -23,6 +23,7 @@ type visit struct {
 	host     host
 	platform machine.Platform
 	leases   []wire.Lease
+	others   int   // leases that are not ours
 	err      error // why there is nothing to see, or why no slot was to be had
 
 	enough <-chan struct{} // closed when another host has given the answer that was wanted
@@ -188,7 +189,8 @@ func (v *visit) enter(ctx context.Context, agents deliver.Source, o reach.Option
 		return err
 	}
 	conn, agent, err := deliver.Open(ctx, v.client, agents, v.host.endpoint.Root, "serve", func(c *wire.Conn) error {
-		if err := c.Greet(version.Version, machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}); err != nil {
+		platform := machine.Platform{OS: runtime.GOOS, Arch: runtime.GOARCH}
+		if err := c.GreetAs(version.Version, platform, v.host.endpoint.LeaseKey.Reveal()); err != nil {
 			return err
 		}
 		return c.SendRequest(wire.MethodLeaseList, nil)
@@ -201,7 +203,7 @@ func (v *visit) enter(ctx context.Context, agents deliver.Source, o reach.Option
 	if err := v.during(ctx, func() error { return conn.RecvResponse(&list) }); err != nil {
 		return err
 	}
-	v.leases = list.Leases
+	v.leases, v.others = list.Leases, list.Others
 	return nil
 }
 
@@ -268,7 +270,7 @@ func (v *visit) has(name machine.Name) bool {
 // room tells how many slots are free. An expired lease holds none: the host
 // ends it when the next one comes.
 func (v *visit) room() int {
-	room := v.host.slots
+	room := v.host.slots - v.others
 	for _, l := range v.leases {
 		if time.Now().Before(l.Expires) {
 			room--
