@@ -28,8 +28,8 @@ func (c *Config) check() {
 		}
 		c.checkEntry(entry, c.Providers[name])
 	}
-	if at := c.Run.At; at != "" && (!path.IsAbs(at) || path.Clean(at) != at || at == "/") {
-		c.doc.Report("run.at", "%q: want an absolute path with forward slashes, such as /workspace", at)
+	if at := strings.TrimRight(c.Run.At, "/"); c.Run.At != "" && (!path.IsAbs(at) || path.Clean(at) != at) {
+		c.doc.Report("run.at", "%q: want an absolute path with forward slashes, such as /workspace", c.Run.At)
 	}
 	for name := range c.Run.Env {
 		if name == "" || strings.ContainsAny(name, "=\x00") {

@@ -222,6 +222,14 @@ func (p *prepared) checkEnv(configured map[string]string, environ []string) erro
 	return nil
 }
 
+// wholePath takes the slash off that completion and "$VAR/" put behind a folder.
+func wholePath(at string) string {
+	if trimmed := strings.TrimRight(at, "/"); trimmed != "" {
+		return trimmed
+	}
+	return at
+}
+
 func (p *prepared) checkPaths() error {
 	if trimmed := strings.TrimRight(p.At, "/"); trimmed != "" {
 		p.At = trimmed // completion and $DIR/ add slashes
@@ -230,6 +238,7 @@ func (p *prepared) checkPaths() error {
 		if p.dir == "" {
 			return fault.New(fault.Usage, "run: --at %s: there is no folder to show there with --no-sync", p.At)
 		}
+		p.At = wholePath(p.At)
 		if !path.IsAbs(p.At) || path.Clean(p.At) != p.At || p.At == "/" || strings.ContainsAny(p.At, "\x00\\:") {
 			return fault.New(fault.Usage, "run: --at %q: want an absolute path with forward slashes, such as /workspace", p.At)
 		}
