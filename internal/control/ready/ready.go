@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -220,6 +221,9 @@ func (r *Readier) end(ctx context.Context, c handoff.Claim, lasting bool) error 
 			return err
 		}
 		left = got.Left // the last one tells of all
+	}
+	if n := list.Others; n > 0 && !lasting {
+		left = append(left, fmt.Sprintf("%d leases that are of nobody we know", n))
 	}
 	if len(left) == 0 {
 		return nil
