@@ -30,8 +30,8 @@ import (
 // releaseLimit bounds the release of a lease, which goes on after ctx is cancelled.
 const releaseLimit = 30 * time.Second
 
-// maxLeft bounds how many things a machine may name that are left there.
-const maxLeft = 20
+// maxReleased bounds how many things a machine may name that are left there.
+const maxReleased = 20
 
 // Do carries out the job on the machine. The error is what we failed to do; a
 // command that failed is in the Result alone.
@@ -200,7 +200,7 @@ func (r *relay) end(ctx context.Context, err error) error {
 	endErr := r.persist(ctx, func(ctx context.Context) error {
 		return r.host.Call(ctx, wire.MethodLeaseRelease, wire.LeaseRelease{Name: r.job.Lease.Name}, &released)
 	})
-	for _, left := range released.Left[:min(len(released.Left), maxLeft)] {
+	for _, left := range released.Left[:min(len(released.Left), maxReleased)] {
 		r.watcher.Warn("left on the machine: " + sanitize.Line(left, maxPath))
 	}
 	switch {

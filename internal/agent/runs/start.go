@@ -103,7 +103,7 @@ func (s *Supervisor) launch(spec wire.RunSpec, at place, login loginenv.Login) (
 	if err != nil {
 		return nil, err
 	}
-	s.witnessed(dir, baseline.RunBegan)
+	s.witnessed(at.lease, baseline.RunBegan)
 	began := time.Now()
 	p, err := s.cfg.Starter.Start(ps)
 	if err != nil {
