@@ -31,6 +31,11 @@ func (c *Config) check() {
 	if at := strings.TrimRight(c.Run.At, "/"); c.Run.At != "" && (!path.IsAbs(at) || path.Clean(at) != at) {
 		c.doc.Report("run.at", "%q: want an absolute path with forward slashes, such as /workspace", c.Run.At)
 	}
+	switch c.Run.Conflict {
+	case "", "fail", "keep-both", "here", "there":
+	default:
+		c.doc.Report("run.conflict", "%q: want fail, keep-both, here or there", c.Run.Conflict)
+	}
 	for name := range c.Run.Env {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
 			c.doc.Report(strict.Path("run").Key("env").Key(name), "%q cannot be the name of a variable", name)

@@ -69,6 +69,7 @@ type Run struct {
 	Env         map[string]string `yaml:"env"`         // environment of the command
 	Image       string            `yaml:"image"`       // what machines are made from
 	At          string            `yaml:"at"`          // absolute path of the folder on the machine
+	Conflict    string            `yaml:"conflict"`    // fail, keep-both, here or there: about a file that both sides changed
 	Timeout     time.Duration     `yaml:"timeout"`     // of the command; 0: none
 	Absence     time.Duration     `yaml:"absence"`     // how long a run goes on without a client
 	BootTimeout time.Duration     `yaml:"bootTimeout"` // until SSH answers

@@ -98,7 +98,7 @@ var Kinds = []Info{
 	{RemoteFile, ExitOutrigger, false, "Look at the path on the machine with: outrigger vm shell"},
 	{FileChanged, ExitOutrigger, true, "Run again when nothing writes to the folder, or leave the file out with --exclude."},
 	{BadName, ExitOutrigger, false, "Rename the files, or leave them out with --exclude."},
-	{Conflict, ExitOutrigger, false, "Nothing was overwritten. Settle the named files by hand, then run again."},
+	{Conflict, ExitOutrigger, false, "Nothing was overwritten. Settle the named files by hand, or say who is right with --conflict, then run again."},
 	{PathsLeft, ExitOutrigger, false, "Mend the named paths, or leave them out with --exclude, then run again."},
 	{TooManyDeletions, ExitOutrigger, false, "Look whether it is the right folder, and whether its disk is mounted; if all that was deleted, say so with --allow-deletions."},
 	{PathTaken, ExitOutrigger, false, "Choose another path with --at, or remove what is there."},

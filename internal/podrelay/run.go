@@ -19,6 +19,7 @@ import (
 	"outrigger.dev/outrigger/internal/relay"
 	"outrigger.dev/outrigger/internal/runclient"
 	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/internal/worksync/plan"
 )
 
 const (
@@ -263,7 +264,9 @@ func (j *job) files(v seen) relay.Files {
 	f := relay.Files{
 		Dir: j.root(), StateDir: vs.sync(), Exclude: p.exclude, TempTag: vs.tag,
 		Folder: v.ID, Fixed: p.fixed, ProbeIn: p.probe, Up: v.Up, Hold: vs.hold,
-		AllowHere: true, // another container may delete what it likes
+		// As on a node: another container may delete what it likes, who writes last
+		// is right, and what the container may not read it need not.
+		AllowHere: true, Prefer: plan.Far, AsHere: true,
 		// What a step does to a repository is for the Pod's other containers to see,
 		// as on a node. They trust each other already: they share the volume.
 		TakeGit: true, TakeSetID: true,

@@ -90,6 +90,7 @@ func (f *folder) answers(ctx context.Context, links []Link) error {
 	f.session, err = transfer.Open(ctx, f.conn, transfer.ClientConfig{
 		Root: f.Dir, StateDir: f.StateDir, Exclude: f.Exclude, Fixed: f.Fixed, ProbeIn: f.ProbeIn,
 		AllowHere: f.AllowHere, AllowThere: f.AllowThere, TakeGit: f.TakeGit, TakeSetID: f.TakeSetID,
+		Prefer: f.Prefer, AsHere: f.AsHere,
 		TempTag: f.TempTag, Progress: f.watcher.Progress, Log: f.job.Log,
 	})
 	return err

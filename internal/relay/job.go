@@ -8,6 +8,7 @@ import (
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/runclient"
 	"outrigger.dev/outrigger/internal/wire"
+	"outrigger.dev/outrigger/internal/worksync/plan"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
 )
 
@@ -69,6 +70,10 @@ type Files struct {
 	AllowHere, AllowThere bool
 	// TakeGit and TakeSetID: likewise.
 	TakeGit, TakeSetID bool
+	// Prefer says which side is right about a path that both have changed, and
+	// AsHere that the command could not read here what we cannot; both likewise.
+	Prefer plan.Prefer
+	AsHere bool
 	// Up: nothing comes back.
 	Up bool
 	// Hold is called before files are moved, and what it returns afterwards. It

@@ -115,7 +115,7 @@ func (p *prepared) layout(ws *workspace.Workspace, folder string) (files []relay
 	if p.dir != "" {
 		files = []relay.Files{{
 			Dir: p.dir, StateDir: ws.StateDir(), Exclude: p.exclude, TakeGit: p.TakeGit, TempTag: ws.TempTag, Folder: folder,
-			AllowHere: p.AllowDeletions, AllowThere: p.AllowDeletions,
+			AllowHere: p.AllowDeletions, AllowThere: p.AllowDeletions, Prefer: conflicts[p.Conflict],
 		}}
 	}
 	if p.At == "" {

@@ -17,6 +17,7 @@ import (
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/worksync/ignore"
 	"outrigger.dev/outrigger/internal/worksync/ignorefile"
+	"outrigger.dev/outrigger/internal/worksync/plan"
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
@@ -52,6 +53,7 @@ func prepare(a *app.App, o Options) (*prepared, error) {
 		func() error { return p.checkDir(p.dirs.Home) },
 		func() error { return p.checkExclude(cfg.Run.Exclude) },
 		func() error { return p.checkEnv(cfg.Run.Env, a.IO.Environ) },
+		p.checkConflict,
 		p.checkPaths,
 		func() error { return p.checkMachine(a, cfg) },
 	} {
@@ -77,6 +79,20 @@ func (p *prepared) defaults(r config.Run) {
 	if p.At == "" {
 		p.At = r.At
 	}
+	if p.Conflict == "" {
+		p.Conflict = r.Conflict
+	}
+}
+
+// conflicts are the answers to a file that both sides have changed.
+var conflicts = map[string]plan.Prefer{"": plan.Neither, "fail": plan.Neither, "here": plan.Near, "there": plan.Far,
+	"keep-both": plan.Both}
+
+func (p *prepared) checkConflict() error {
+	if _, ok := conflicts[p.Conflict]; !ok {
+		return fault.New(fault.Usage, "run: --conflict %q: want fail, keep-both, here or there", p.Conflict)
+	}
+	return nil
 }
 
 func (p *prepared) checkDurations() error {

@@ -26,6 +26,7 @@ type Options struct {
 	Script         string
 	Keep           bool
 	AllowDeletions bool
+	Conflict       string
 	Timeout        time.Duration
 	Absence        time.Duration
 	BootTimeout    time.Duration
@@ -76,6 +77,7 @@ did; 125 when Outrigger itself failed; 126 when the command cannot be executed;
 	f.StringVar(&o.At, "at", "", "absolute `path` on the machine under which the folder appears")
 	f.StringVar(&o.Script, "script", "", "run this `file` instead of a command; - reads standard input")
 	f.BoolVar(&o.AllowDeletions, "allow-deletions", false, "take what is missing for deleted, even if it is most of the folder")
+	f.StringVar(&o.Conflict, "conflict", "", "which `side` is right about a file that both changed: here, there, keep-both, or fail (the default)")
 	f.BoolVar(&o.Keep, "keep", false, "keep the machine afterwards, for a look at it")
 	f.DurationVar(&o.Timeout, "timeout", 0, "end the command after this `duration` (default: never)")
 	f.DurationVar(&o.Absence, "absence", 0, "how long the command goes on while the connection is lost")

@@ -3,8 +3,9 @@
 // Nothing is trusted: neither the paths, which came from the other side and are
 // opened component by component without following links, nor the folder, in
 // which somebody may be working at the same time. Before anything is replaced
-// or removed it is looked at again, and if it is not what the scan saw the
-// applier stops with [tree.ErrChanged]. A file is written under a temporary name in its
+// or removed it is looked at again, and if it is not what the scan saw, it is left
+// as it is ([tree.ErrChanged]). So is whatever the system refuses to have changed.
+// The other steps go on without those that need what was left. A file is written under a temporary name in its
 // own folder and renamed, so it is there whole or not at all (but see Config.Fresh).
 //
 // Steps must come in a plan's order: deletions first, folders before what is
@@ -72,10 +73,13 @@ type Applier struct {
 
 	open *bigFile
 
-	mu    sync.Mutex // guards what follows
-	done  []tree.Node
-	late  map[string]fs.FileMode // modes of folders that must wait
-	times map[string]int64       // of folders in which something changes, as they are to be at the end
+	mu      sync.Mutex // guards what follows
+	left    []Left
+	missing map[string]bool // folders that were left, so that nothing can be in them
+	around  map[string]bool // the folders around what was left
+	done    []tree.Node
+	late    map[string]fs.FileMode // modes of folders that must wait
+	times   map[string]int64       // of folders in which something changes, as they are to be at the end
 
 	warned   sync.Mutex // guards warnings
 	warnings []string
@@ -84,7 +88,8 @@ type Applier struct {
 // New starts the workers. Cancelling ctx ends them.
 func New(ctx context.Context, cfg Config) *Applier {
 	jobs := make(chan job, 4*cfg.Workers)
-	a := &Applier{cfg: cfg, cursor: tree.NewCursor(cfg.Root), jobs: jobs, gone: map[string]bool{}, kept: map[string]bool{}, late: map[string]fs.FileMode{}, times: map[string]int64{}}
+	a := &Applier{cfg: cfg, cursor: tree.NewCursor(cfg.Root), jobs: jobs, gone: map[string]bool{}, kept: map[string]bool{},
+		late: map[string]fs.FileMode{}, times: map[string]int64{}, missing: map[string]bool{}, around: map[string]bool{}}
 	a.group, ctx = errgroup.WithContext(ctx)
 	a.ended, a.why = ctx.Done(), func() error { return context.Cause(ctx) }
 	for range cfg.Workers {
@@ -100,12 +105,70 @@ func (a *Applier) Counts() Counts {
 
 // Result is what an applier leaves.
 type Result struct {
-	// Done are the entries as they are now, one for each step but deletions.
+	// Done are the entries as they are now, one for each step that was taken but deletions.
 	Done []tree.Node
-	// Kept are folders that should have gone and could not, because they hold
-	// what is not synced.
+	// Kept is what should have gone and is still there.
 	Kept     map[string]bool
+	Left     []Left
 	Warnings []string
+}
+
+// A Left is a step that could not be taken.
+type Left struct {
+	Path string
+	Err  error
+}
+
+// one takes a step at path, unless that needs something that was left. If the
+// path is what is to blame for an error, it is left.
+func (a *Applier) one(path string, step func() error) error {
+	if err := a.failed(); err != nil {
+		return err
+	}
+	if a.skips(path) {
+		return nil
+	}
+	return a.leave(path, false, step())
+}
+
+// leave notes that a step failed, and returns the error if everything ends with it.
+func (a *Applier) leave(path string, missing bool, err error) error {
+	if err == nil || !tree.Local(err) {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.left = append(a.left, Left{path, err})
+	a.around[path] = true
+	for dir := tree.Parent(path); dir != ""; dir = tree.Parent(dir) {
+		a.around[dir] = true
+	}
+	if missing {
+		a.missing[path] = true
+	}
+	return nil
+}
+
+// skips tells whether a step at path would be in a folder that is missing.
+func (a *Applier) skips(path string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.missing) == 0 {
+		return false
+	}
+	for dir := path; dir != ""; dir = tree.Parent(dir) {
+		if a.missing[dir] {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsLeft tells whether something in a folder was left, or it itself.
+func (a *Applier) holdsLeft(path string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.around[path]
 }
 
 // Finish waits until all is written and gives folders their final modes and times.
@@ -127,7 +190,7 @@ func (a *Applier) Finish() (Result, error) {
 			n.Stamp = n.Stamp.At(now)
 		}
 	}
-	return Result{a.done, a.kept, a.warnings}, nil
+	return Result{a.done, a.kept, a.left, a.warnings}, nil
 }
 
 // Close ends what Finish did not: workers, temporary files, modes of folders
@@ -182,11 +245,16 @@ func (a *Applier) setLate() error {
 	}
 	slices.SortFunc(paths, func(x, y string) int { return tree.Compare(y, x) })
 	var errs []error
-	final := map[string]tree.Stamp{}
+	final, undone := map[string]tree.Stamp{}, map[string]bool{}
 	for _, path := range paths {
 		stamp, err := a.setFolder(path)
 		if _, hasMode := a.late[path]; !hasMode && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, tree.ErrNotFolder)) {
 			continue // somebody else took it away meanwhile, and its time with it
+		}
+		if err != nil && tree.Local(err) {
+			a.left = append(a.left, Left{path, err})
+			undone[path] = true
+			continue
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -196,6 +264,7 @@ func (a *Applier) setLate() error {
 	}
 	clear(a.late)
 	clear(a.times)
+	a.done = slices.DeleteFunc(a.done, func(n tree.Node) bool { return undone[n.Path] })
 	for i := range a.done {
 		if stamp, ok := final[a.done[i].Path]; ok {
 			a.done[i].Stamp = stamp

@@ -158,11 +158,41 @@ func TestWhatChangedSinceTheScanIsNotTouched(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPlace(t, tt.before)
 			must(t, tt.change(p.dir))
-			if _, err := p.apply(apply.Config{}, tt.step); err == nil {
-				t.Error("done")
+			if res, err := p.apply(apply.Config{}, tt.step); err != nil || len(res.Left) != 1 {
+				t.Errorf("got %v, left %v; want one path left", err, res.Left)
 			}
 			p.want(tt.after)
 		})
+	}
+}
+
+// TestOnePathIsOnePath lets single steps fail in several ways: what needs them
+// is not tried, and everything else is done.
+func TestOnePathIsOnePath(t *testing.T) {
+	p := newPlace(t, map[string]string{"old/a": "1", "old/b": "1", "keep": "1"})
+	for name, content := range map[string]string{"dir": "mine", "old/a": "edited"} {
+		must(t, os.WriteFile(filepath.Join(p.dir, name), []byte(content), 0o644))
+	}
+	big := file("dir/big", "12")
+	res, err := p.apply(apply.Config{}, func(a *apply.Applier) error {
+		return errors.Join(
+			a.Delete("old/b"), a.Delete("old/a"), a.Delete("old"), a.Write(file("old", "a file now"), []byte("a file now")),
+			a.Make(tree.Entry{Path: "dir", Kind: tree.Dir, Mode: 0o755}),
+			a.Write(file("dir/f", "x"), []byte("x")), a.Begin(big), a.Piece([]byte("12")), a.End(big),
+			a.Make(tree.Entry{Path: "dir/sub", Kind: tree.Dir, Mode: 0o755}),
+			a.Write(file("keep", "2"), []byte("2")), a.Write(file("new", "3"), []byte("3")))
+	})
+	must(t, err)
+	p.want(map[string]string{"old": "/", "old/a": "edited", "dir": "mine", "keep": "2", "new": "3"})
+	var left []string
+	for _, l := range res.Left {
+		left = append(left, l.Path)
+	}
+	if diff := cmp.Diff([]string{"old/a", "dir"}, left); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]bool{"old": true, "old/a": true}, res.Kept); diff != "" || len(res.Done) != 2 {
+		t.Errorf("kept (-want +got):\n%s\ndone %v", diff, res.Done)
 	}
 }
 

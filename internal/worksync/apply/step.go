@@ -5,17 +5,27 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
 // Delete removes what the scan saw at path. A folder that holds what is not
-// synced stays, as do the folders around it.
+// synced, or what was left, stays, as do the folders around it.
 func (a *Applier) Delete(path string) error {
-	if err := a.failed(); err != nil {
-		return err
+	if a.holdsLeft(path) {
+		a.kept[path] = true
+		return a.failed()
 	}
+	err := a.one(path, func() error { return a.remove(path) })
+	if a.holdsLeft(path) {
+		a.kept[path] = true
+	}
+	return err
+}
+
+func (a *Applier) remove(path string) error {
 	seen := a.expected(path)
 	if seen == nil {
 		i, ok := tree.Find(a.cfg.Seen, path)
@@ -65,11 +75,68 @@ func (a *Applier) keep(path string) {
 	}
 }
 
+// Aside renames what the scan saw at path by adding to its name.
+func (a *Applier) Aside(path, suffix string) error {
+	if err := a.failed(); err != nil || a.blocked(path) {
+		return err
+	}
+	return a.leave(path, true, a.putAside(path, path+suffix))
+}
+
+func (a *Applier) putAside(path, to string) error {
+	if err := tree.CheckPath(to); err != nil {
+		return err
+	}
+	seen := a.expected(path)
+	if seen == nil || tree.Parent(to) != tree.Parent(path) {
+		return fmt.Errorf("%w: put %q aside as %q", tree.ErrCodec, path, to)
+	}
+	at, err := a.cursor.Folder(tree.Parent(path))
+	if err != nil {
+		return err
+	}
+	name, free := tree.Name(path), tree.Name(to)
+	if err := verify(at, name, seen); err != nil {
+		return err
+	}
+	if err := verify(at, free, nil); err != nil {
+		return err
+	}
+	if err := a.within(at, func() error { return at.Rename(name, free) }); err != nil {
+		return at.At("rename", name, err)
+	}
+	for i, _ := tree.Find(a.cfg.Seen, path); i < len(a.cfg.Seen); i++ {
+		if p := a.cfg.Seen[i].Path; p != path && !strings.HasPrefix(p, path+"/") {
+			break
+		}
+		a.gone[a.cfg.Seen[i].Path] = true
+	}
+	return nil
+}
+
 // Make makes a folder or a link.
 func (a *Applier) Make(e tree.Entry) error {
+	if a.holdsLeft(e.Path) {
+		return a.leaveOut(e.Path) // what is to make room for it is still there
+	}
 	if err := a.failed(); err != nil {
 		return err
 	}
+	if a.skips(e.Path) {
+		return nil
+	}
+	return a.leave(e.Path, e.Kind == tree.Dir, a.makeEntry(e))
+}
+
+// leaveOut lets nothing come below path, without a word: why was said of what was left.
+func (a *Applier) leaveOut(path string) error {
+	a.mu.Lock()
+	a.missing[path] = true
+	a.mu.Unlock()
+	return a.failed()
+}
+
+func (a *Applier) makeEntry(e tree.Entry) error {
 	if seen := a.expected(e.Path); seen != nil && a.cfg.Fixed[e.Path] {
 		return fmt.Errorf("%q: a %v is to take the place of a %v that is fixed there: %w", e.Path, e.Kind, seen.Kind, errMeanwhile)
 	}
@@ -185,9 +252,10 @@ func (a *Applier) missLink(at *tree.Folder, name string, e tree.Entry, seen *tre
 
 // Meta sets the mode and modification time of what is there.
 func (a *Applier) Meta(e tree.Entry) error {
-	if err := a.failed(); err != nil {
-		return err
-	}
+	return a.one(e.Path, func() error { return a.meta(e) })
+}
+
+func (a *Applier) meta(e tree.Entry) error {
 	seen := a.expected(e.Path)
 	if seen == nil || seen.Kind != e.Kind || seen.Size != e.Size || e.Kind == tree.Link {
 		return fmt.Errorf("%w: set mode of %q, which is no such %v", tree.ErrCodec, e.Path, e.Kind)

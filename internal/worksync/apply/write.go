@@ -29,6 +29,9 @@ func (a *Applier) Write(e tree.Entry, content []byte) error {
 	if err := a.failed(); err != nil {
 		return err
 	}
+	if a.blocked(e.Path) {
+		return nil
+	}
 	select {
 	case a.jobs <- job{e, a.expected(e.Path), content}:
 		return nil
@@ -36,6 +39,9 @@ func (a *Applier) Write(e tree.Entry, content []byte) error {
 		return a.failed()
 	}
 }
+
+// blocked tells whether a file cannot come because of what was left.
+func (a *Applier) blocked(path string) bool { return a.holdsLeft(path) || a.skips(path) }
 
 func (a *Applier) work(ctx context.Context, jobs <-chan job) error {
 	cursor := tree.NewCursor(a.cfg.Root)
@@ -46,7 +52,7 @@ func (a *Applier) work(ctx context.Context, jobs <-chan job) error {
 			if !ok {
 				return nil
 			}
-			if err := a.writeSmall(cursor, j); err != nil {
+			if err := a.leave(j.entry.Path, false, a.writeSmall(cursor, j)); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -179,14 +185,17 @@ func near(got, want int64) bool {
 
 // bigFile is a file whose content comes in several pieces.
 type bigFile struct {
-	*tempFile
-	cursor *tree.Cursor // of its own, so that at stays open
-	entry  tree.Entry
-	hash   *blake3.Hasher
-	size   int64
+	*tempFile              // nil: it was left, and what comes of it is dropped
+	cursor    *tree.Cursor // of its own, so that at stays open
+	entry     tree.Entry
+	hash      *blake3.Hasher
+	size      int64
 }
 
 func (b *bigFile) discard() error {
+	if b.tempFile == nil {
+		return nil
+	}
 	defer b.cursor.Close()
 	return b.tempFile.discard()
 }
@@ -199,18 +208,29 @@ func (a *Applier) Begin(e tree.Entry) error {
 	if a.open != nil {
 		return fmt.Errorf("%w: %q begins inside of %q", tree.ErrCodec, e.Path, a.open.entry.Path)
 	}
+	a.open = &bigFile{entry: e, hash: blake3.New()}
+	if a.blocked(e.Path) {
+		return nil
+	}
+	err := a.begin(a.open)
+	if err != nil && !tree.Local(err) {
+		a.open = nil
+	}
+	return a.leave(e.Path, false, err)
+}
+
+func (a *Applier) begin(b *bigFile) error {
 	cursor := tree.NewCursor(a.cfg.Root)
-	at, err := cursor.Folder(tree.Parent(e.Path))
+	at, err := cursor.Folder(tree.Parent(b.entry.Path))
+	if err == nil {
+		b.tempFile, err = a.create(at, b.entry, a.expected(b.entry.Path))
+	}
 	if err != nil {
+		b.tempFile = nil
 		cursor.Close()
 		return err
 	}
-	t, err := a.create(at, e, a.expected(e.Path))
-	if err != nil {
-		cursor.Close()
-		return err
-	}
-	a.open = &bigFile{tempFile: t, cursor: cursor, entry: e, hash: blake3.New()}
+	b.cursor = cursor
 	return nil
 }
 
@@ -228,8 +248,18 @@ func (a *Applier) Piece(content []byte) error {
 	if want := a.open.entry.Size; int64(len(content)) > want-a.open.size {
 		return fmt.Errorf("%w: %q: more than the %d bytes that were announced", tree.ErrCodec, a.open.entry.Path, want)
 	}
+	if a.open.tempFile == nil {
+		a.open.size += int64(len(content))
+		return nil
+	}
 	if _, err := a.open.file.Write(content); err != nil {
-		return a.open.at.At("write", tree.Name(a.open.entry.Path), err)
+		err = a.open.at.At("write", tree.Name(a.open.entry.Path), err)
+		if !tree.Local(err) {
+			return err
+		}
+		err = errors.Join(err, a.open.discard())
+		a.open.tempFile = nil
+		return a.leave(a.open.entry.Path, false, err)
 	}
 	_, _ = a.open.hash.Write(content) // a hash never fails
 	a.open.size += int64(len(content))
@@ -256,11 +286,14 @@ func (a *Applier) End(e tree.Entry) error {
 	}
 	b := a.open
 	a.open = nil
+	if b.tempFile == nil {
+		return nil
+	}
 	defer b.cursor.Close()
 	var got tree.Digest
 	b.hash.Sum(got[:0])
 	if got != e.Digest || b.size != e.Size {
 		return errors.Join(fmt.Errorf("%w: %q: %d bytes with digest %v, want %d with %v", tree.ErrCodec, e.Path, b.size, got, e.Size, e.Digest), b.tempFile.discard())
 	}
-	return a.commit(b.tempFile, e)
+	return a.leave(e.Path, false, a.commit(b.tempFile, e))
 }

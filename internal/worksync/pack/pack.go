@@ -31,6 +31,10 @@ const (
 	Agree                  // Entry: both sides have it already
 	Forget                 // Path: neither side has it any more
 	Have                   // Entry: this side has it (in a list)
+	Closed                 // Entry, Why: it cannot be read, and of a folder nothing that is in it (in a list)
+	Holds                  // Path: the folder holds what is not synced (in a list)
+	Skip                   // Path, Why: the file was not read; without a reason it was gone
+	Aside                  // Path, Why: rename it, Why is what its name is to end with
 )
 
 // bitSettles marks a step after which both sides agree on the path.
@@ -40,10 +44,14 @@ const bitSettles = 1 << 7
 type Record struct {
 	Kind    Kind
 	Settles bool
-	Path    string // of Delete and Forget; of the others see Entry
+	Path    string // of those without an Entry
 	Entry   tree.Entry
+	Why     string
 	Content []byte
 }
+
+// maxWhy is how long a reason may be.
+const maxWhy = 300
 
 // BlockSize is what a block holds at most, before compression. It is below
 // wire.MaxFrame, so that a block that does not compress still fits.
@@ -71,12 +79,16 @@ func (w *writer) put(r *Record) {
 	}
 	w.buf = append(w.buf, head)
 	switch r.Kind {
-	case Delete, Forget:
+	case Delete, Forget, Holds, Skip, Aside:
 		w.buf = w.enc.AppendPath(w.buf, r.Path)
-	case Make, Meta, Write, Begin, End, Agree, Have:
+	case Make, Meta, Write, Begin, End, Agree, Have, Closed:
 		w.buf = w.enc.Append(w.buf, &r.Entry)
 	}
 	switch r.Kind {
+	case Closed, Skip, Aside:
+		why := r.Why[:min(len(r.Why), maxWhy)]
+		w.buf = binary.AppendUvarint(w.buf, uint64(len(why)))
+		w.buf = append(w.buf, why...)
 	case Write, Piece:
 		w.buf = binary.AppendUvarint(w.buf, uint64(len(r.Content)))
 		w.buf = append(w.buf, r.Content...)
@@ -102,9 +114,9 @@ func (r *Reader) Next() (Record, error) {
 	}
 	rec.Kind, rec.Settles = Kind(head&^bitSettles), head&bitSettles != 0
 	switch rec.Kind {
-	case Delete, Forget:
+	case Delete, Forget, Holds, Skip, Aside:
 		rec.Path, err = r.d.Path()
-	case Make, Meta, Write, Begin, End, Agree, Have:
+	case Make, Meta, Write, Begin, End, Agree, Have, Closed:
 		rec.Entry, err = r.d.Entry()
 		rec.Path = rec.Entry.Path
 	case Piece, Drop:
@@ -113,6 +125,9 @@ func (r *Reader) Next() (Record, error) {
 	}
 	if err == nil {
 		err = rec.check()
+	}
+	if err == nil && (rec.Kind == Closed || rec.Kind == Skip || rec.Kind == Aside) {
+		rec.Why, err = r.why()
 	}
 	if err != nil || rec.Kind != Write && rec.Kind != Piece {
 		return rec, err
@@ -126,6 +141,19 @@ func (r *Reader) Next() (Record, error) {
 	}
 	rec.Content, err = r.d.Bytes(int(n))
 	return rec, err
+}
+
+// why reads a reason.
+func (r *Reader) why() (string, error) {
+	n, err := r.d.Uvarint()
+	if err != nil {
+		return "", err
+	}
+	if n > maxWhy {
+		return "", fmt.Errorf("%w: reason of %d bytes", tree.ErrCodec, n)
+	}
+	b, err := r.d.Bytes(int(n))
+	return string(b), err
 }
 
 // check holds a record's entry against its kind.

@@ -135,13 +135,46 @@ func TestErrorOfTheReceiverEndsPacking(t *testing.T) {
 	}
 }
 
-func TestFileThatIsGoneIsNamed(t *testing.T) {
+// TestFilesThatCannotBeReadAreSkipped takes a small and a large file away, and
+// puts a folder in the place of a third: each is told, and the others come.
+func TestFilesThatCannotBeReadAreSkipped(t *testing.T) {
 	root, nodes, _ := fixture(t)
-	must(t, root.Remove("f07"))
-	p := pack.Packer{Root: root, Readers: 2, Gauge: &pack.Gauge{}, Read: func(pack.Item) {}}
-	err := p.Pack(t.Context(), items(nodes), func(pack.Block) error { return nil })
-	if !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v", err)
+	for _, name := range []string{"f07", "f08", "f02"} {
+		must(t, root.Remove(name))
+	}
+	must(t, root.Mkdir("f02", 0o755))
+	var failed []string
+	read := 0
+	p := pack.Packer{Root: root, Readers: 2, Gauge: &pack.Gauge{}, Read: func(it pack.Item) {
+		if read++; it.Err != nil {
+			failed = append(failed, it.Node.Path)
+		}
+	}}
+	opener, err := pack.NewOpener()
+	must(t, err)
+	defer opener.Close()
+	var skipped []string
+	must(t, p.Pack(t.Context(), items(nodes), func(b pack.Block) error {
+		raw := b.Bytes
+		if b.Compressed {
+			if raw, err = opener.Open(raw); err != nil {
+				return err
+			}
+		}
+		for r := pack.NewReader(raw); r.More(); {
+			rec, err := r.Next()
+			if err != nil {
+				return err
+			}
+			if rec.Kind == pack.Skip {
+				skipped = append(skipped, rec.Path+rec.Why)
+			}
+		}
+		return nil
+	}))
+	want := []string{"f02", "f07", "f08"}
+	if diff := cmp.Diff([][]string{want, want}, [][]string{failed, skipped}); diff != "" || read != len(nodes) {
+		t.Errorf("(-want +got):\n%s\n%d files were told of, want %d", diff, read, len(nodes))
 	}
 }
 
@@ -173,6 +206,7 @@ func FuzzReader(f *testing.F) {
 		{Kind: pack.Write, Entry: e, Content: []byte("hi")},
 		{Kind: pack.Begin, Entry: e}, {Kind: pack.Piece, Content: []byte("h")}, {Kind: pack.Drop}, {Kind: pack.End, Entry: e},
 		{Kind: pack.Meta, Entry: e}, {Kind: pack.Agree, Entry: e}, {Kind: pack.Forget, Path: "y"}, {Kind: pack.Have, Entry: e},
+		{Kind: pack.Closed, Entry: e, Why: "denied"}, {Kind: pack.Holds, Path: "d"}, {Kind: pack.Skip, Path: "z"}, {Kind: pack.Aside, Path: "c", Why: ".x"},
 	} {
 		must(f, l.Put(&r))
 	}

@@ -15,9 +15,12 @@ import (
 // An Item is a step to be packed. Node is what this side has, for Write; its
 // stamp tells whether the file changed since it was scanned.
 type Item struct {
-	Kind    Kind // Delete, Make, Meta, Write, Agree or Forget
+	Kind    Kind // Delete, Aside, Make, Meta, Write, Agree or Forget
 	Settles bool
 	Node    tree.Node
+	Why     string // of Aside
+	// Err is why a file was not read, in what Packer.Read is told: the others go on.
+	Err error
 }
 
 // A Packer packs items.
@@ -25,8 +28,8 @@ type Packer struct {
 	Root    *tree.Folder
 	Readers int // goroutines that read and compress
 	Gauge   *Gauge
-	// Read is told of each file when it has been read and before it is sent:
-	// its entry with digest and its stamp. Called from one goroutine at a time.
+	// Read is told of each file when it has been read, its entry with digest and
+	// its stamp, or could not be. Called from one goroutine at a time.
 	Read func(item Item)
 	// Sent is told how many bytes of files have left; may be nil.
 	Sent func(content int64)
@@ -176,21 +179,35 @@ func (r *reader) run(ctx context.Context) error {
 			return err
 		}
 		switch {
-		case it.Kind == Write && r.batch.big:
-			if err := r.big(ctx, it); err != nil {
-				return err
-			}
 		case it.Kind == Write:
-			if err := r.small(ctx, it); err != nil {
+			read := r.small
+			if r.batch.big {
+				read = r.big
+			}
+			if err := r.skip(ctx, it, read(ctx, it)); err != nil {
 				return err
 			}
 		default:
-			if err := r.put(ctx, &Record{Kind: it.Kind, Settles: it.Settles, Path: it.Node.Path, Entry: it.Node.Entry}); err != nil {
+			if err := r.put(ctx, &Record{Kind: it.Kind, Settles: it.Settles, Path: it.Node.Path, Entry: it.Node.Entry, Why: it.Why}); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// skip says that a file is not coming, if it is the file that is to blame.
+func (r *reader) skip(ctx context.Context, it *Item, err error) error {
+	if err == nil || !tree.Local(err) {
+		return err
+	}
+	it.Err = err
+	r.batch.read = append(r.batch.read, *it)
+	rec := Record{Kind: Skip, Path: it.Node.Path}
+	if !tree.Vanished(err) {
+		rec.Why = tree.Reason(err)
+	}
+	return r.put(ctx, &rec)
 }
 
 func (r *reader) put(ctx context.Context, rec *Record) error {
@@ -284,6 +301,9 @@ func (r *reader) big(ctx context.Context, it *Item) error {
 		return r.pieces(ctx, body, h)
 	})
 	if err != nil {
+		if began {
+			return errors.Join(r.put(ctx, &Record{Kind: Drop}), err)
+		}
 		return err
 	}
 	it.Node.Stamp = stamp

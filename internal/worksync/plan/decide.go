@@ -45,6 +45,7 @@ func (it *item) decideSpecial(opt Options) {
 	case opt.Pristine && special(it.near):
 	default:
 		it.clash("a special file took its place on the " + side + " side")
+		it.whole = true
 	}
 }
 

@@ -37,13 +37,34 @@ func mostLost(lost, before int) bool { return 2*lost > before }
 // checkHere stops an operation that would take a folder that was lost here for
 // one whose files were deleted.
 func (x *exchange) checkHere(near []tree.Entry) error {
-	before := len(x.wanted(entries(x.lastAgreed())))
+	before := len(x.wanted(x.open(entries(x.lastAgreed()))))
 	now := len(near)
 	if x.cfg.AllowHere || !tooFew(now, before) || !x.up && now > 0 {
 		return nil
 	}
 	return fault.New(fault.TooManyDeletions, "sync: %s holds %d files and folders here, and held %d when it was last synced; "+
 		"nothing was moved", x.cfg.Root, now, before)
+}
+
+// open leaves out what is in folders that cannot be read now.
+func (x *exchange) open(all []tree.Entry) []tree.Entry {
+	closed := map[string]bool{}
+	for i := range x.nodes {
+		if x.nodes[i].Closed != "" {
+			closed[x.nodes[i].Path] = true
+		}
+	}
+	if len(closed) == 0 {
+		return all
+	}
+	return slices.DeleteFunc(all, func(e tree.Entry) bool {
+		for dir := tree.Parent(e.Path); dir != ""; dir = tree.Parent(dir) {
+			if closed[dir] {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // lastAgreed is what this side agreed on last.

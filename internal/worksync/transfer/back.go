@@ -2,8 +2,12 @@ package transfer
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strings"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/sanitize"
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/worksync/apply"
 	"outrigger.dev/outrigger/internal/worksync/baseline"
@@ -38,30 +42,30 @@ func (x *exchange) bringBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ways, err := x.ways(p.Near)
-	if err == nil {
-		err = checkNames(entries(x.nodes), p.Near, ways, here.where)
-	}
+	ways, err := x.probed(p.Near)
 	if err != nil {
 		return x.giveUp(err)
 	}
 	return x.pull(ctx, p, ways)
 }
 
-// ways probes the user's folder, if anything new is to come into it.
-func (x *exchange) ways(steps []plan.Step) (names.Ways, error) {
-	for _, s := range steps {
-		if s.Op != plan.Delete {
-			cursor := tree.NewCursor(x.root())
-			defer cursor.Close()
-			at, err := cursor.Folder(x.cfg.ProbeIn)
-			if err != nil {
-				return names.Ways{}, err
-			}
-			return names.Probe(at, tree.TempPrefix+x.cfg.TempTag+"-")
-		}
+// probed tries out the user's folder, once, if anything new is to come into it.
+func (x *exchange) probed(steps []plan.Step) (names.Ways, error) {
+	if x.ways != nil {
+		return *x.ways, nil
 	}
-	return names.Ways{}, nil
+	if !slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Op != plan.Delete }) {
+		return names.Ways{}, nil
+	}
+	cursor := tree.NewCursor(x.root())
+	defer cursor.Close()
+	at, err := cursor.Folder(x.cfg.ProbeIn)
+	if err != nil {
+		return names.Ways{}, err
+	}
+	w, err := names.Probe(at, tree.TempPrefix+x.cfg.TempTag+"-")
+	x.ways = &w
+	return w, err
 }
 
 // pull carries out the near side's part of a plan, then tells the far side
@@ -91,8 +95,48 @@ func (x *exchange) pull(ctx context.Context, p plan.Plan, ways names.Ways) error
 	if err != nil {
 		return err
 	}
+	for _, l := range res.Left {
+		x.notTaken(l.Path, here.where, tree.Reason(l.Err), errors.Is(l.Err, tree.ErrChanged))
+	}
 	d := newDelta()
-	return x.pushItems(ctx, d, nil, fromSlice(append(t.agreed(d, res), x.settled(p, d)...)))
+	items := append(t.agreed(d, res), x.settled(p, d)...)
+	return x.pushItems(ctx, d, nil, fromSlice(append(items, x.broughtBeside(p, d, res)...)))
+}
+
+// broughtBeside makes the far side's versions that are here under another name
+// the baseline: what is here under theirs is newer, and goes there with the next
+// Up. A version that did not come whole stays in conflict.
+func (x *exchange) broughtBeside(p plan.Plan, d *delta, res apply.Result) []pack.Item {
+	done := make(map[string]tree.Entry, len(res.Done))
+	for _, n := range res.Done {
+		done[n.Path] = n.Entry
+	}
+	var items []pack.Item
+	for _, b := range p.Beside {
+		var came []tree.Entry
+		whole := true
+		for _, s := range p.Near {
+			if s.From != b.Path && !strings.HasPrefix(s.From, b.Path+"/") {
+				continue
+			}
+			e, ok := done[s.Entry.Path]
+			whole = whole && ok
+			e.Path = s.From
+			came = append(came, e)
+		}
+		if !whole {
+			continue
+		}
+		for _, e := range came {
+			d.set[e.Path] = tree.Node{Entry: e, Stamp: tree.Stamp{Racy: true}}
+			items = append(items, pack.Item{Kind: pack.Agree, Node: tree.Node{Entry: e}})
+		}
+		for _, path := range b.Gone {
+			d.forget[path] = true
+			items = append(items, pack.Item{Kind: pack.Forget, Node: tree.Node{Entry: tree.Entry{Path: path}}})
+		}
+	}
+	return items
 }
 
 // taker carries out steps on the near side, with contents from the far side.
@@ -110,7 +154,7 @@ func (t *taker) run(ctx context.Context) (apply.Result, error) {
 	var places []uint32
 	for _, s := range t.steps {
 		if s.Op == plan.Write {
-			places = append(places, t.places[s.Entry.Path])
+			places = append(places, t.places[s.Source()])
 			t.progress.TotalFiles++
 			t.progress.TotalBytes += s.Entry.Size
 		}
@@ -164,6 +208,8 @@ func (t *taker) fetch(ctx context.Context) error {
 // the order in which it was asked for.
 func (t *taker) record(r pack.Record) error {
 	switch r.Kind {
+	case pack.Skip:
+		return t.skip(r)
 	case pack.Write, pack.Begin, pack.End:
 		e, err := t.wanted(r)
 		if err != nil {
@@ -188,6 +234,19 @@ func (t *taker) record(r pack.Record) error {
 	return fault.New(fault.Protocol, "sync: record of kind %d among contents", r.Kind)
 }
 
+// skip passes a file over that the far side could not read. One that vanished
+// there was not there.
+func (t *taker) skip(r pack.Record) error {
+	if err := t.until(r.Path); err != nil {
+		return err
+	}
+	t.steps = t.steps[1:]
+	if r.Why != "" {
+		t.leave(Left{Path: r.Path, Why: "cannot be read on the machine: " + sanitize.Line(r.Why, maxWhy)})
+	}
+	return nil
+}
+
 // wanted takes all steps before the one for this file, and returns the entry
 // to be written: the content and time that come in, the mode of the plan.
 func (t *taker) wanted(r pack.Record) (tree.Entry, error) {
@@ -195,7 +254,7 @@ func (t *taker) wanted(r pack.Record) (tree.Entry, error) {
 	if err := t.until(e.Path); err != nil {
 		return e, err
 	}
-	e.Mode = t.steps[0].Entry.Mode
+	e.Path, e.Mode = t.steps[0].Entry.Path, t.steps[0].Entry.Mode
 	if listed := t.steps[0].Entry.Size; e.Size-listed > max(listed, maxGrowth) {
 		return e, fault.New(fault.FileChanged, "sync: %q: was listed with %d bytes and now has %d", e.Path, listed, e.Size)
 	}
@@ -231,10 +290,10 @@ func (t *taker) until(path string) error {
 		var err error
 		switch s.Op {
 		case plan.Write:
-			if s.Entry.Path == path {
+			if s.Source() == path {
 				return nil
 			}
-			return fault.New(fault.Protocol, "sync: got content of %q, want that of %q", path, s.Entry.Path)
+			return fault.New(fault.Protocol, "sync: got content of %q, want that of %q", path, s.Source())
 		case plan.Delete:
 			err = t.applier.Delete(s.Entry.Path)
 		case plan.Make:

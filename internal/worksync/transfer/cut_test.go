@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/worksync/plan"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
 )
 
@@ -198,39 +199,128 @@ func TestSessionGoesOnAfterAFault(t *testing.T) {
 	p.wantEqual()
 }
 
-// TestFileThatKeepsChanging appends to a file whenever it is read.
-func TestFileThatKeepsChanging(t *testing.T) {
-	noGoroutines(t)
-	p := newPair(t)
-	write(t, p.near, map[string]string{"a": "1", "log": strings.Repeat("x", 8<<20), "z": "1"})
-	stop, done := make(chan struct{}), make(chan struct{})
+// meddle repeats a change until the returned function is called.
+func meddle(t *testing.T, change func(i int) error) (stop func()) {
+	t.Helper()
+	end, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		defer close(done)
-		f, err := os.OpenFile(filepath.Join(p.near, "log"), os.O_APPEND|os.O_WRONLY, 0)
-		if err != nil {
-			return // the sync then succeeds, which fails the test
-		}
-		defer f.Close()
-		for {
+		for i := 0; ; i++ {
 			select {
-			case <-stop:
+			case <-end:
+				done <- nil
 				return
 			default:
-				if _, err := f.WriteString("y"); err != nil {
+				if err := change(i); err != nil {
+					done <- err
 					return
 				}
 			}
 		}
 	}()
-	_, err := p.up()
-	close(stop)
-	<-done
-	if !fault.Is(err, fault.FileChanged) || !strings.Contains(err.Error(), "log") {
-		t.Errorf("got %v, want the changing file named", err)
+	return func() {
+		close(end)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestALogThatGrows appends to a file as fast as possible: what comes is its
+// beginning, and everything else.
+func TestALogThatGrows(t *testing.T) {
+	noGoroutines(t)
+	for _, size := range []int{10, 8 << 20} {
+		p := newPair(t)
+		write(t, p.near, map[string]string{"a": "1", "log": strings.Repeat("x", size), "z": "1"})
+		for round := range 2 {
+			f, err := os.OpenFile(filepath.Join(p.near, "log"), os.O_APPEND|os.O_WRONLY, 0)
+			must(t, err)
+			stop := meddle(t, func(int) error {
+				_, err := f.WriteString("y")
+				return err
+			})
+			_, err = p.up()
+			stop()
+			must(t, errors.Join(err, f.Close()))
+			now, got := contents(t, p.near), contents(t, p.far)
+			if !strings.HasPrefix(now["log"], got["log"]) || len(got["log"]) < size || got["a"] != "1" || got["z"] != "1" {
+				t.Errorf("size %d, round %d: %d bytes came of %d, and %d files", size, round, len(got["log"]), len(now["log"]), len(got))
+			}
+		}
+		noTemp(t, p.near, p.far)
+		p.mustUp()
+		p.wantEqual()
+	}
+}
+
+// TestAFileThatIsRewritten changes a large file in place as fast as possible. It
+// may be left then, and nothing but it.
+func TestAFileThatIsRewritten(t *testing.T) {
+	noGoroutines(t)
+	p := newPair(t)
+	write(t, p.near, map[string]string{"a": "1", "db": strings.Repeat("x", 8<<20), "z": "1"})
+	f, err := os.OpenFile(filepath.Join(p.near, "db"), os.O_RDWR, 0)
+	must(t, err)
+	stop := meddle(t, func(i int) error {
+		_, err := f.WriteAt([]byte{byte(i)}, int64(i%(8<<20)))
+		return err
+	})
+	_, err = p.up()
+	stop()
+	must(t, f.Close())
+	if err != nil {
+		wantLeft(t, err, fault.PathsLeft, "db")
+	}
+	if got := contents(t, p.far); got["a"] != "1" || got["z"] != "1" {
+		t.Errorf("there: %d files", len(got))
 	}
 	noTemp(t, p.near, p.far)
 	p.mustUp()
 	p.wantEqual()
+}
+
+// TestFilesThatComeAndGo makes and removes files and folders on both sides all
+// the time: no sync fails of it, and none loses anything else.
+func TestFilesThatComeAndGo(t *testing.T) {
+	noGoroutines(t)
+	p := newPair(t)
+	p.prefer = plan.Near
+	for i := range 100 {
+		write(t, p.near, map[string]string{fmt.Sprintf("keep/%d", i): fmt.Sprint(i)})
+	}
+	come := func(root, name string) func(int) error {
+		return func(i int) error {
+			dir := filepath.Join(root, fmt.Sprint(name, i%5))
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(dir, "f"), []byte(fmt.Sprint(i)), 0o644); err != nil {
+				return err
+			}
+			return os.RemoveAll(filepath.Join(root, fmt.Sprint(name, (i+2)%5)))
+		}
+	}
+	p.mustUp()
+	stops := []func(){meddle(t, come(p.near, "near")), meddle(t, come(p.far, "far"))}
+	for i := range 5 {
+		for _, op := range []func() (transfer.Report, error){p.up, p.back} {
+			// Only what changed at the very moment may be left.
+			if _, err := op(); err != nil && !fault.Is(err, fault.Conflict) {
+				t.Errorf("round %d: %v\n%s", i, err, asFault(err).Detail)
+			}
+		}
+	}
+	for _, stop := range stops {
+		stop()
+	}
+	p.mustUp()
+	p.mustBack()
+	p.mustUp()
+	p.wantEqual()
+	if got := len(contents(t, p.near)); got < 100 {
+		t.Errorf("%d files, want the 100 that nobody touched", got)
+	}
+	noTemp(t, p.near, p.far)
 }
 
 // TestSilentEdit changes a file right after a sync, without changing its size

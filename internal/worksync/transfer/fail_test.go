@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,18 +113,34 @@ func TestUnreadableFileHereIsNamed(t *testing.T) {
 		return
 	}
 	p := newPair(t)
-	write(t, p.near, map[string]string{"a": "1", "d/secret": "x"})
-	chmod(t, p.near, "d/secret", 0)
+	write(t, p.near, map[string]string{"a": "1", "d/secret": "x", "d/e/f": "1", "z": "1"})
+	for _, closed := range []struct {
+		path string
+		mode os.FileMode
+		back os.FileMode
+	}{{"d/secret", 0, 0o600}, {"d/e", 0o300, 0o700}, {"d", 0o400, 0o700}, {"d", 0, 0o700}} {
+		chmod(t, p.near, closed.path, closed.mode)
+		_, err := p.up()
+		wantLeft(t, err, fault.PathsLeft, closed.path)
+		chmod(t, p.near, closed.path, closed.back)
+		want := map[string]string{"a": "1", "z": "1"}
+		for path, content := range contents(t, p.far) {
+			if strings.HasPrefix(path, closed.path) {
+				want[path] = content // from the time before, if at all
+			} else if strings.HasPrefix(path, "d") {
+				want[path] = contents(t, p.near)[path]
+			}
+		}
+		if diff := cmp.Diff(want, contents(t, p.far)); diff != "" {
+			t.Errorf("%s closed, there:\n%s", closed.path, diff)
+		}
+	}
+	p.mustUp()
+	p.wantEqual()
+	// Closed after a sync, it is not taken for deleted, nor is what is in it.
+	chmod(t, p.near, "d", 0)
 	_, err := p.up()
-	if !fault.Is(err, fault.LocalFile) || !strings.Contains(err.Error(), "d/secret") {
-		t.Errorf("got %v, want d/secret named", err)
-	}
-	chmod(t, p.near, "d/secret", 0o600)
-	chmod(t, p.near, "d", 0o300)
-	_, err = p.up()
-	if !fault.Is(err, fault.LocalFile) || !strings.Contains(err.Error(), " d:") {
-		t.Errorf("got %v, want d named", err)
-	}
+	wantLeft(t, err, fault.PathsLeft, "d")
 	chmod(t, p.near, "d", 0o700)
 	p.mustUp()
 	p.wantEqual()
@@ -134,21 +151,82 @@ func TestUnreadableFileThereIsNamed(t *testing.T) {
 		return
 	}
 	p := newPair(t)
+	write(t, p.near, map[string]string{"kept/a": "1"})
 	p.mustUp()
-	write(t, p.far, map[string]string{"d/secret": "x"})
-	chmod(t, p.far, "d/secret", 0)
+	p.run(func() {
+		write(t, p.far, map[string]string{"d/secret": "x", "closed/a": "1", "kept/b": "1", "artifact": "art", "zlast": "z"})
+		chmod(t, p.far, "d/secret", 0)
+		chmod(t, p.far, "closed", 0)
+		chmod(t, p.far, "kept", 0)
+	})
 	_, err := p.back()
-	if !fault.Is(err, fault.RemoteFile) || !strings.Contains(err.Error(), "d/secret") {
-		t.Errorf("got %v, want d/secret named", err)
+	wantLeft(t, err, fault.PathsLeft, "closed", "d/secret", "kept")
+	want := map[string]string{"artifact": "art", "zlast": "z", "kept/a": "1"}
+	if diff := cmp.Diff(want, contents(t, p.near)); diff != "" {
+		t.Errorf("here:\n%s", diff)
 	}
 	noTemp(t, p.near)
-	// So is one that was synced before: whether it changed cannot be known.
-	chmod(t, p.far, "d/secret", 0o600)
+	for path, mode := range map[string]os.FileMode{"d/secret": 0o600, "closed": 0o755, "kept": 0o755} {
+		chmod(t, p.far, path, mode)
+	}
 	p.mustBack()
+	p.wantEqual()
+	// What was synced before stays, too: whether it changed cannot be known. It
+	// stands in nobody's way, unless something here is to come to it.
 	chmod(t, p.far, "d/secret", 0)
 	_, err = p.back()
-	if !fault.Is(err, fault.RemoteFile) || !strings.Contains(err.Error(), "d/secret") {
-		t.Errorf("got %v, want d/secret named", err)
+	wantLeft(t, err, fault.PathsLeft, "d/secret")
+	p.mustUp()
+	write(t, p.near, map[string]string{"d/secret": "mine", "d/more": "1"})
+	_, err = p.up()
+	wantLeft(t, err, fault.PathsLeft, "d/secret")
+	chmod(t, p.far, "d/secret", 0o600)
+	want = map[string]string{"d/secret": "x", "d/more": "1"}
+	for _, path := range []string{"d/secret", "d/more"} {
+		if got := contents(t, p.far)[path]; got != want[path] {
+			t.Errorf("%s there: %q, want %q", path, got, want[path])
+		}
+	}
+}
+
+// TestWhatCannotBeWrittenIsNamed closes folders to us that are somebody else's,
+// on either side. Only root can make such.
+func TestWhatCannotBeWrittenIsNamed(t *testing.T) {
+	if asUser(t) {
+		return
+	}
+	// A folder whose parent lets nobody in is as closed as one of another user.
+	p := newPair(t)
+	write(t, p.near, map[string]string{"a": "1", "d/x": "1", "d/y": "1", "z": "1"})
+	p.mustUp()
+	write(t, p.near, map[string]string{"a": "2", "d/x": "2", "z": "2"})
+	chmod(t, p.far, "d", 0)
+	_, err := p.up()
+	chmod(t, p.far, "d", 0o755)
+	wantLeft(t, err, fault.PathsLeft, "d")
+	want := map[string]string{"a": "2", "d/x": "1", "d/y": "1", "z": "2"}
+	if diff := cmp.Diff(want, contents(t, p.far)); diff != "" {
+		t.Errorf("there:\n%s", diff)
+	}
+	p.mustUp()
+	p.wantEqual()
+}
+
+// wantLeft checks that just these paths were left as they are.
+func wantLeft(t *testing.T, err error, kind fault.Kind, paths ...string) {
+	t.Helper()
+	f := asFault(err)
+	if f == nil || f.Kind != kind {
+		t.Fatalf("got %v, want a fault of kind %s about %q", err, kind, paths)
+	}
+	var got []string
+	for line := range strings.SplitSeq(f.Detail, "\n") {
+		path, _, _ := strings.Cut(line, ":")
+		got = append(got, path)
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(paths, got); diff != "" {
+		t.Errorf("left (-want +got):\n%s\n%s", diff, f.Detail)
 	}
 }
 

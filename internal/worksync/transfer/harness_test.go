@@ -20,6 +20,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/worksync/baseline"
+	"outrigger.dev/outrigger/internal/worksync/plan"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
@@ -32,6 +33,7 @@ type pair struct {
 	exclude             []string
 	believe             bool // whatever is missing was deleted
 	takeGit, takeSetID  bool
+	prefer              plan.Prefer
 	progress            func(transfer.Progress)
 }
 
@@ -70,7 +72,7 @@ func (p *pair) session(wrap func(net.Conn) net.Conn, use func(context.Context, *
 	}()
 	s, err := transfer.Open(ctx, near, transfer.ClientConfig{Root: p.near, StateDir: p.nearState, Exclude: p.exclude,
 		TakeGit: p.takeGit, TakeSetID: p.takeSetID, TempTag: "t", Progress: p.progress,
-		AllowHere: p.believe, AllowThere: p.believe})
+		AllowHere: p.believe, AllowThere: p.believe, Prefer: p.prefer})
 	if err != nil {
 		p.t.Fatal(err)
 	}

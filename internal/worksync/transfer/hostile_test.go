@@ -158,7 +158,7 @@ func TestFarSideWritesNowhereElse(t *testing.T) {
 			tr := newTrap(t)
 			l, wait := tr.serve(begin{})
 			id := baseline.NewID()
-			_, err := l.sendStream(context.Background(), id[:], func(err error) error { return err }, func(_ context.Context, send func(pack.Block) error) error {
+			answer, err := l.sendStream(context.Background(), id[:], func(err error) error { return err }, func(_ context.Context, send func(pack.Block) error) error {
 				lister := &pack.Lister{Send: send}
 				for i := range tt.records {
 					if err := lister.Put(&tt.records[i]); err != nil {
@@ -167,7 +167,7 @@ func TestFarSideWritesNowhereElse(t *testing.T) {
 				}
 				return lister.Flush()
 			})
-			if err == nil {
+			if err == nil && len(answer.Left) == 0 {
 				t.Error("accepted")
 			}
 			wait()

@@ -54,10 +54,10 @@ func LeftFault(left []Left, count int) error {
 	if count > maxTold {
 		fmt.Fprintf(&b, "and %d more\n", count-maxTold)
 	}
-	what := "paths were"
+	what := fmt.Sprint(count, " paths were left as they are")
 	if count == 1 {
-		what = "path was"
+		what = "1 path was left as it is"
 	}
-	return fault.New(kind, "sync: %d %s left as they are, and all else was done: %s: %s", count, what,
+	return fault.New(kind, "sync: %s, and all else was done: %s: %s", what,
 		sanitize.Line(left[0].Path, 200), sanitize.Line(left[0].Why, 200)).WithDetail(strings.TrimSuffix(b.String(), "\n"))
 }

@@ -33,7 +33,7 @@ func FuzzListing(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		var l listing
+		l := newListing()
 		r := pack.NewReader(in)
 		for r.More() {
 			rec, err := r.Next()
@@ -46,7 +46,7 @@ func FuzzListing(f *testing.F) {
 			return
 		}
 		near := entries(base)
-		p := plan.Merge(near, near, far, plan.Options{})
+		p := plan.Merge(near, plan.Side{Entries: near}, plan.Side{Entries: far, Unknown: l.closed, Holds: l.holds}, plan.Options{})
 		has := map[string]tree.Kind{}
 		for _, e := range near {
 			has[e.Path] = e.Kind

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/sanitize"
 	"outrigger.dev/outrigger/internal/worksync/pack"
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
@@ -14,26 +15,38 @@ const maxListText = 256 << 20
 // strictly rising paths, of bounded number and length.
 type listing struct {
 	records []pack.Record
-	agreed  map[string]bool // entries that are as they once were agreed on
+	agreed  map[string]bool   // entries that are as they once were agreed on
+	closed  map[string]string // entries that cannot be read, and why
+	holds   map[string]bool   // folders that hold what is not synced
 	text    int
 }
 
+func newListing() listing {
+	return listing{agreed: map[string]bool{}, closed: map[string]string{}, holds: map[string]bool{}}
+}
+
 func (l *listing) take(r pack.Record) error {
-	if r.Kind != pack.Have && r.Kind != pack.Forget {
+	if r.Kind != pack.Have && r.Kind != pack.Forget && r.Kind != pack.Closed && r.Kind != pack.Holds {
 		return fault.New(fault.Protocol, "sync: record of kind %d in a list", r.Kind)
 	}
 	l.text += len(r.Path) + len(r.Entry.Target)
 	if len(l.records) >= tree.MaxEntries || l.text > maxListText {
 		return fault.New(fault.Protocol, "sync: list of more than %d entries or %d bytes of names", tree.MaxEntries, maxListText)
 	}
+	if r.Kind == pack.Holds {
+		if l.holds[r.Path] = true; len(l.holds) > tree.MaxEntries {
+			return fault.New(fault.Protocol, "sync: list of more than %d folders", tree.MaxEntries)
+		}
+		return nil
+	}
 	if n := len(l.records); n > 0 && tree.Compare(l.records[n-1].Path, r.Path) >= 0 {
 		return fault.New(fault.Protocol, "sync: list out of order at %q", r.Path)
 	}
 	l.records = append(l.records, r)
-	if r.Settles && r.Kind == pack.Have {
-		if l.agreed == nil {
-			l.agreed = map[string]bool{}
-		}
+	switch {
+	case r.Kind == pack.Closed:
+		l.closed[r.Path] = sanitize.Line(r.Why, maxWhy)
+	case r.Settles && r.Kind == pack.Have:
 		l.agreed[r.Path] = true
 	}
 	return nil
@@ -52,7 +65,7 @@ func (l *listing) over(base []tree.Node) (entries []tree.Entry, places map[strin
 		if len(base) > 0 && base[0].Path == r.Path {
 			base = base[1:]
 		}
-		if r.Kind == pack.Have {
+		if r.Kind == pack.Have || r.Kind == pack.Closed {
 			places[r.Path] = uint32(len(places))
 			entries = append(entries, r.Entry)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/worksync/transfer"
 )
 
 // The model is a dumb sync: trees are maps from path to all there is to know,
@@ -293,25 +294,23 @@ func TestRandomEditsAgainstModel(t *testing.T) {
 				edit(t, r, p.far, r.IntN(6))
 				near, far := look(t, p.near), look(t, p.far)
 				want, conflicts := merge(base, near, far)
-				ops := []func() error{
-					func() error { _, err := p.up(); return err },
-					func() error { _, err := p.back(); return err },
-				}
+				ops := []func() (transfer.Report, error){p.up, p.back}
 				if r.IntN(2) == 0 {
 					ops[0], ops[1] = ops[1], ops[0]
 				}
-				err := ops[0]()
-				if len(conflicts) > 0 {
-					checkConflict(t, err, conflicts)
-					if diff := cmp.Diff([]world{near, far}, []world{look(t, p.near), look(t, p.far)}, cmp.AllowUnexported(thing{})); diff != "" {
-						t.Fatalf("round %d: a conflict moved something:\n%s", round, diff)
+				named := map[string]bool{}
+				for _, op := range ops {
+					rep, err := op()
+					if err != nil && !fault.Is(err, fault.Conflict) || (err != nil) != (len(conflicts) > 0) {
+						t.Fatalf("round %d: got %v, want conflicts %v", round, err, conflicts)
 					}
+					for _, l := range rep.Left {
+						named[l.Path] = true
+					}
+				}
+				checkMerge(t, fmt.Sprintf("round %d", round), want, conflicts, named, [2]world{near, far}, [2]world{look(t, p.near), look(t, p.far)})
+				if len(conflicts) > 0 {
 					settle(t, p)
-				} else {
-					must(t, err)
-					must(t, ops[1]())
-					checkWorld(t, fmt.Sprintf("round %d, near", round), want, look(t, p.near))
-					checkWorld(t, fmt.Sprintf("round %d, far", round), want, look(t, p.far))
 				}
 				if t.Failed() {
 					return
@@ -328,18 +327,50 @@ func TestRandomEditsAgainstModel(t *testing.T) {
 	}
 }
 
-func checkConflict(t *testing.T, err error, want map[string]bool) {
+// checkMerge holds what two syncs made of near and far against the model's tree,
+// but for what was named: that is as it was, with all that is in it.
+func checkMerge(t *testing.T, what string, want world, conflicts, named map[string]bool, before, after [2]world) {
 	t.Helper()
-	if !fault.Is(err, fault.Conflict) {
-		t.Fatalf("got %v, want conflicts on %v", err, want)
+	within := func(path string) bool {
+		for ; path != "."; path = filepath.Dir(path) {
+			if named[path] {
+				return true
+			}
+		}
+		return false
 	}
-	got := map[string]bool{}
-	for line := range strings.SplitSeq(asFault(err).Detail, "\n") {
-		path, _, _ := strings.Cut(line, ":")
-		got[path] = true
+	around := func(path string) bool {
+		for n := range named {
+			if strings.HasPrefix(n, path+"/") {
+				return true
+			}
+		}
+		return false
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatalf("conflicts (-model +got):\n%s", diff)
+	for path := range conflicts {
+		if !within(path) && !around(path) {
+			t.Errorf("%s: conflict on %q is not named by %v", what, path, named)
+		}
+	}
+	all := map[string]bool{}
+	for _, w := range []world{want, before[0], before[1], after[0], after[1]} {
+		for path := range w {
+			all[path] = true
+		}
+	}
+	for path := range all {
+		for side, name := range []string{"near", "far"} {
+			got, is := after[side][path]
+			had, was := before[side][path]
+			m, wanted := want[path]
+			switch same := is == was && got == had; {
+			case within(path) && !same:
+				t.Errorf("%s, %s: %q was named and is %v %v, was %v %v", what, name, path, is, got, was, had)
+			case within(path), around(path) && same:
+			case is != wanted || got != m:
+				t.Errorf("%s, %s: %q is %v %.60v, want %v %.60v", what, name, path, is, got, wanted, m)
+			}
+		}
 	}
 }
 

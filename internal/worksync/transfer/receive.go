@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -62,7 +63,7 @@ func (r *receiver) record(rec pack.Record) error {
 			return err
 		}
 	}
-	if rec.Settles {
+	if rec.Settles && rec.Kind != pack.Delete {
 		r.settles[rec.Path] = true
 	}
 	switch rec.Kind {
@@ -71,6 +72,8 @@ func (r *receiver) record(rec pack.Record) error {
 			r.removed = append(r.removed, rec.Path)
 		}
 		return r.applier.Delete(rec.Path)
+	case pack.Aside:
+		return r.applier.Aside(rec.Path, rec.Why)
 	case pack.Make:
 		return r.applier.Make(rec.Entry)
 	case pack.Meta:
@@ -87,11 +90,24 @@ func (r *receiver) record(rec pack.Record) error {
 		return r.applier.End(rec.Entry)
 	case pack.Agree:
 		return r.agree(rec.Entry)
+	case pack.Skip:
+		return nil // the near side could not read it, and says so itself
 	case pack.Forget:
 		r.removed = append(r.removed, rec.Path)
 		return nil
 	}
 	return fmt.Errorf("%w: record of kind %d in a stream", tree.ErrCodec, rec.Kind)
+}
+
+// leftOf words what the applier could not do, for the near side.
+func leftOf(all []apply.Left) []leftThere {
+	all = all[:min(len(all), maxLeft)]
+	out := make([]leftThere, len(all))
+	for i, l := range all {
+		why := tree.Reason(l.Err)
+		out[i] = leftThere{Path: l.Path, Why: why[:min(len(why), maxWhy)], Changed: errors.Is(l.Err, tree.ErrChanged)}
+	}
+	return out
 }
 
 // agree takes an entry into the baseline that is here already.
@@ -115,12 +131,16 @@ func (r *receiver) finish(last end) (result, error) {
 	if err := r.ticket.check(); err != nil {
 		return result{}, err
 	}
+	res := result{Warnings: done.Warnings, Left: leftOf(done.Left)}
 	for _, n := range done.Done {
 		if r.settles[n.Path] {
 			r.delta.set[n.Path] = n
+			delete(r.settles, n.Path)
 		}
 	}
-	res := result{Warnings: done.Warnings}
+	for path := range r.settles {
+		res.Undone = append(res.Undone, path)
+	}
 	for _, path := range r.removed {
 		if !done.Kept[path] {
 			r.delta.forget[path] = true

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"outrigger.dev/outrigger/internal/worksync/tree"
@@ -28,6 +29,21 @@ type Report struct {
 	// more than 10,000 the rest is only counted. See [LeftFault].
 	Left      []Left
 	LeftCount int
+	again     bool // something changed during the operation
+}
+
+// add takes in the report of the operation that repeats this one.
+func (r *Report) add(o Report) {
+	o.Files, o.Folders, o.Links = o.Files+r.Files, o.Folders+r.Folders, o.Links+r.Links
+	o.Deleted, o.Touched, o.Bytes = o.Deleted+r.Deleted, o.Touched+r.Touched, o.Bytes+r.Bytes
+	o.Sent, o.Received, o.Duration = o.Sent+r.Sent, o.Received+r.Received, o.Duration+r.Duration
+	for _, w := range o.Warnings {
+		if !slices.Contains(r.Warnings, w) {
+			r.Warnings = append(r.Warnings, w)
+		}
+	}
+	o.Warnings = r.Warnings
+	*r = o
 }
 
 func (r *Report) warn(lines ...string) {

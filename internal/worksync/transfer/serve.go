@@ -252,7 +252,15 @@ func (o *operation) tell(ctx context.Context, contents bool, places []uint32) er
 	}
 	return o.sendList(func(to *pack.Lister) error {
 		for _, p := range places {
-			if err := to.Put(&pack.Record{Kind: pack.Have, Entry: o.nodes[o.listed[p]].Entry}); err != nil {
+			n := &o.nodes[o.listed[p]]
+			rec := pack.Record{Kind: pack.Have, Entry: n.Entry}
+			switch {
+			case n.Gone:
+				rec = pack.Record{Kind: pack.Skip, Path: n.Path}
+			case n.Closed != "":
+				rec = pack.Record{Kind: pack.Skip, Path: n.Path, Why: n.Closed}
+			}
+			if err := to.Put(&rec); err != nil {
 				return err
 			}
 		}
@@ -264,7 +272,7 @@ func (o *operation) tell(ctx context.Context, contents bool, places []uint32) er
 // no error here.
 func (o *operation) sendContents(ctx context.Context, places []uint32) error {
 	p := pack.Packer{Root: o.root, Readers: workers(), Gauge: &pack.Gauge{}, Read: func(it pack.Item) {
-		if n, ok := o.node(it.Node.Path); ok {
+		if n, ok := o.node(it.Node.Path); ok && it.Err == nil {
 			*n = it.Node
 		}
 	}}

@@ -16,7 +16,9 @@ import (
 	"outrigger.dev/outrigger/internal/worksync/guard"
 	"outrigger.dev/outrigger/internal/worksync/ignore"
 	"outrigger.dev/outrigger/internal/worksync/ignorefile"
+	"outrigger.dev/outrigger/internal/worksync/names"
 	"outrigger.dev/outrigger/internal/worksync/pack"
+	"outrigger.dev/outrigger/internal/worksync/plan"
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
@@ -33,6 +35,11 @@ type ClientConfig struct {
 	// AllowHere takes whatever is missing here for deleted, AllowThere what is
 	// missing on the machine, however much it is; see absence.go.
 	AllowHere, AllowThere bool
+	// Prefer says which side is right about what both have changed.
+	Prefer plan.Prefer
+	// AsHere says that the command could not read here either what we cannot, so
+	// that nothing is missing on the machine.
+	AsHere bool
 	// ProbeIn is the folder below Root in which the file system is tried out; "": Root.
 	ProbeIn string
 	// TakeGit lets Back take Git's configuration and hooks too, which Git executes.
@@ -104,14 +111,33 @@ func (s *Session) Up(ctx context.Context) (Report, error) { return s.run(ctx, tr
 // stays here for the next Up. Faults are those of Up.
 func (s *Session) Back(ctx context.Context) (Report, error) { return s.run(ctx, false) }
 
+// changedTries is how often an operation is repeated for the sake of paths that
+// changed between its scan and its end.
+const changedTries = 3
+
 func (s *Session) run(ctx context.Context, up bool) (Report, error) {
+	var all Report
+	for try := 1; ; try++ {
+		r, err := s.once(ctx, up)
+		all.add(r)
+		if err != nil || !r.again || try == changedTries {
+			if err == nil {
+				err = LeftFault(all.Left, all.LeftCount)
+			}
+			return all, err
+		}
+	}
+}
+
+// once is one operation.
+func (s *Session) once(ctx context.Context, up bool) (Report, error) {
 	if s.over {
 		return Report{}, fault.New(fault.Unreachable, "sync: the session is over")
 	}
 	release := context.AfterFunc(ctx, func() { s.conn.Close() })
 	defer release()
 	start, sent, received := time.Now(), s.sent.Load(), s.received.Load()
-	x := &exchange{Session: s, view: view{root: s.root, store: s.store}, up: up}
+	x := &exchange{Session: s, view: view{root: s.root, store: s.store}, up: up, list: newListing()}
 	move := x.bringBack
 	if up {
 		move = x.bringUp
@@ -120,7 +146,7 @@ func (s *Session) run(ctx context.Context, up bool) (Report, error) {
 	x.report.Duration = time.Since(start)
 	x.report.Sent, x.report.Received = s.sent.Load()-sent, s.received.Load()-received
 	if err == nil {
-		return x.report, LeftFault(x.report.Left, x.report.LeftCount)
+		return x.report, nil
 	}
 	x.report.Left, x.report.LeftCount = nil, 0
 	// After a fault in the middle of what both sides say to each other, only
@@ -142,8 +168,10 @@ type exchange struct {
 	list       listing
 	far        []tree.Entry      // what the far side has
 	places     map[string]uint32 // of far's entries in its list
+	vanished   map[string]bool   // of far's entries, those that were gone when they were read
 	guard      *guard.Guard      // once both sides are known
 	ignoreFile []string          // the paths by which the ignore file was found
+	ways       *names.Ways       // of the folder here, once it was tried out
 	inStep     bool              // the far side waits for the next operation
 
 	mu       sync.Mutex // guards progress, and all else that a stream's goroutines note

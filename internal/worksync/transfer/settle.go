@@ -2,11 +2,12 @@ package transfer
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/sanitize"
 	"outrigger.dev/outrigger/internal/worksync/baseline"
 	"outrigger.dev/outrigger/internal/worksync/names"
 	"outrigger.dev/outrigger/internal/worksync/pack"
@@ -14,14 +15,13 @@ import (
 	"outrigger.dev/outrigger/internal/worksync/tree"
 )
 
-// plan merges what both sides have. A fault of kind Conflict has the names in
-// its detail; nothing has been moved then, and the operation is over.
+// plan merges what both sides have, and notes what has to stay as it is.
 func (x *exchange) plan(ctx context.Context, raw []tree.Node) (plan.Plan, error) {
 	if err := x.relate(ctx, raw); err != nil {
 		return plan.Plan{}, x.giveUp(err)
 	}
 	for i := range x.nodes {
-		if x.nodes[i].Kind == tree.Special {
+		if x.nodes[i].Kind == tree.Special && x.nodes[i].Closed == "" {
 			x.report.passedOver(&x.nodes[i])
 		}
 	}
@@ -44,14 +44,31 @@ func (x *exchange) plan(ctx context.Context, raw []tree.Node) (plan.Plan, error)
 	}
 	// Of what is withheld nothing is missing: it is in none of the lists.
 	l, ours := x.guarded(x.mergeBase(x.judged(entries(x.nodes))))
-	p := plan.Merge(l.Base, l.Near, x.far, plan.Options{
+	near := x.nearSide(l.Near)
+	opt := plan.Options{
 		Pristine: x.pristine(),
 		Ours:     ours,
 		NoModes:  x.state.Ways.NoModes || runtime.GOOS == "windows",
-	})
-	if len(p.Conflicts) > 0 {
-		return p, x.giveUp(conflict(p.Conflicts))
+		Prefer:   x.cfg.Prefer,
+		Up:       x.up,
 	}
+	far := plan.Side{Entries: x.far, Unknown: x.list.closed, Holds: x.list.holds}
+	p := plan.Merge(l.Base, near, far, opt)
+	unfit, err := x.unfit(p)
+	if err != nil {
+		return p, x.giveUp(err)
+	}
+	if len(unfit) > 0 {
+		from := near.Unknown
+		if !x.up {
+			from = far.Unknown
+		}
+		for path, why := range unfit {
+			from[path] = why
+		}
+		p = plan.Merge(l.Base, near, far, opt)
+	}
+	x.name(p, unfit)
 	return p, nil
 }
 
@@ -65,6 +82,77 @@ func (x *exchange) unsure(near []tree.Entry) []string {
 	unsure = append(unsure, plan.Unsure(entries(x.last.Nodes), x.far)...)
 	slices.SortFunc(unsure, tree.Compare)
 	return slices.Compact(unsure)
+}
+
+// nearSide is what this side has, in the words of package plan.
+func (x *exchange) nearSide(near []tree.Entry) plan.Side {
+	s := plan.Side{Entries: near, Unknown: map[string]string{}, Holds: map[string]bool{}, Fixed: map[string]bool{}}
+	for i := range x.nodes {
+		n := &x.nodes[i]
+		if n.Closed != "" {
+			s.Unknown[n.Path] = n.Closed
+		}
+		if n.Holds {
+			s.Holds[n.Path] = true
+		}
+	}
+	for _, path := range x.cfg.Fixed {
+		s.Fixed[path] = true
+	}
+	return s
+}
+
+// name tells what stays as it is, as far as it concerns this direction: what the
+// one side has and the other should get.
+func (x *exchange) name(p plan.Plan, unfit map[string]string) {
+	for _, c := range p.Conflicts {
+		x.leave(Left{Path: c.Path, Why: c.Why, Kind: fault.Conflict})
+	}
+	for _, c := range p.Decided {
+		x.report.warn(sanitize.Line(c.Path, maxWhy) + ": " + c.Why + "; " + whose[x.cfg.Prefer])
+	}
+	for _, b := range p.Beside {
+		x.report.warn(sanitize.Line(b.Path, maxWhy) + ": " + b.Why + "; the machine's version is kept as " +
+			sanitize.Line(tree.Name(b.To), maxWhy))
+	}
+	for _, u := range p.Unknown {
+		if why, is := unfit[u.Path]; is {
+			x.leave(Left{Path: u.Path, Why: why, Kind: fault.BadName})
+			continue
+		}
+		switch own := x.up == u.Here; {
+		case own && u.Here:
+			x.leaveUnread(u.Path, u.Why)
+		case own || u.News && !u.Here:
+			x.leave(Left{Path: u.Path, Why: "cannot be read on the machine: " + u.Why})
+		case u.News:
+			x.leave(Left{Path: u.Path, Why: "has news on the machine, and cannot be read here: " + u.Why})
+		}
+	}
+	held := p.HeldNear
+	if x.up {
+		held = p.HeldFar
+	}
+	for _, path := range held {
+		x.report.warn(fmt.Sprintf("%q: kept, because it holds files that are not synced", path))
+	}
+}
+
+// whose words a preference.
+var whose = map[plan.Prefer]string{
+	plan.Near: "the version here counts",
+	plan.Far:  "the machine's version counts",
+	plan.Both: "what is left of it is kept",
+}
+
+// leaveUnread is for what cannot be read here, and so is not there either. Nobody
+// misses it if the command could not have read it here itself.
+func (x *exchange) leaveUnread(path, why string) {
+	if x.cfg.AsHere {
+		x.cfg.Log.Info("cannot be read here, so it is not on the machine", "path", path, "cause", why)
+		return
+	}
+	x.leave(Left{Path: path, Why: "cannot be read here: " + why})
 }
 
 // pristine tells whether the far side never was given this folder. One that has
@@ -96,18 +184,6 @@ func (x *exchange) giveUp(why error) error {
 	return why
 }
 
-func conflict(all []plan.Conflict) error {
-	var b strings.Builder
-	for i, c := range all {
-		if i == maxWarnings {
-			b.WriteString("…\n")
-			break
-		}
-		b.WriteString(c.Path + ": " + c.Why + "\n")
-	}
-	return fault.New(fault.Conflict, "sync: %d names changed on both sides, among them %q", len(all), all[0].Path).WithDetail(strings.TrimSuffix(b.String(), "\n"))
-}
-
 func entries(nodes []tree.Node) []tree.Entry {
 	out := make([]tree.Entry, len(nodes))
 	for i := range nodes {
@@ -134,6 +210,11 @@ func (x *exchange) learn(ctx context.Context, paths []string) error {
 	sumErr := x.sum(ctx, paths)
 	if len(places) > 0 {
 		err := x.recvList(ctx, func(r pack.Record) error {
+			if len(asked) > 0 && r.Kind == pack.Skip && r.Path == asked[0] {
+				asked = asked[1:]
+				x.unread(r)
+				return nil
+			}
 			if len(asked) == 0 || r.Kind != pack.Have || r.Path != asked[0] || r.Entry.Kind != tree.File || !r.Entry.Digest.Known() {
 				return fault.New(fault.Protocol, "sync: digest of %q, which was not asked for", r.Path)
 			}
@@ -152,10 +233,24 @@ func (x *exchange) learn(ctx context.Context, paths []string) error {
 			return fault.New(fault.Protocol, "sync: %d digests missing", len(asked))
 		}
 	}
+	x.far = slices.DeleteFunc(x.far, func(e tree.Entry) bool { return x.vanished[e.Path] })
 	if sumErr != nil {
 		return x.giveUp(sumErr)
 	}
+	x.dropGone()
 	return nil
+}
+
+// unread takes note of a file that the far side could not read, or that is gone.
+func (x *exchange) unread(r pack.Record) {
+	if r.Why != "" {
+		x.list.closed[r.Path] = sanitize.Line(r.Why, maxWhy)
+		return
+	}
+	if x.vanished == nil {
+		x.vanished = map[string]bool{}
+	}
+	x.vanished[r.Path] = true
 }
 
 // findEntry returns where path stands in a list that has it.
@@ -164,14 +259,21 @@ func findEntry(list []tree.Entry, path string) int {
 	return i
 }
 
-// checkNames makes sure that a side can hold the names it will have: have, less
-// what the steps delete, plus what they make.
-func checkNames(have []tree.Entry, steps []plan.Step, w names.Ways, where string) error {
-	if !w.Picky() {
-		return nil
+// unfit returns the paths that the side to which p brings something cannot hold
+// there, and why. Of names that would be one it is all that are not there yet.
+func (x *exchange) unfit(p plan.Plan) (map[string]string, error) {
+	have, steps, w := x.far, p.Far, x.state.Ways
+	if !x.up {
+		var err error
+		if w, err = x.probed(p.Near); err != nil {
+			return nil, err
+		}
+		have, steps = entries(x.nodes), p.Near
 	}
-	gone := map[string]bool{}
-	added := map[string]bool{}
+	if !w.Picky() {
+		return nil, nil
+	}
+	gone, added := map[string]bool{}, map[string]bool{}
 	for _, s := range steps {
 		switch s.Op {
 		case plan.Delete:
@@ -180,8 +282,10 @@ func checkNames(have []tree.Entry, steps []plan.Step, w names.Ways, where string
 			added[s.Entry.Path] = true
 		}
 	}
+	there := map[string]bool{}
 	var paths []string
 	for _, e := range have {
+		there[e.Path] = true
 		if !gone[e.Path] && !added[e.Path] {
 			paths = append(paths, e.Path)
 		}
@@ -189,20 +293,13 @@ func checkNames(have []tree.Entry, steps []plan.Step, w names.Ways, where string
 	for path := range added {
 		paths = append(paths, path)
 	}
-	return badNames(names.Check(paths, w), where)
-}
-
-func badNames(problems []names.Problem, where string) error {
-	if len(problems) == 0 {
-		return nil
-	}
-	var b strings.Builder
-	for i, p := range problems {
-		if i == maxWarnings {
-			b.WriteString("…\n")
-			break
+	unfit := map[string]string{}
+	for _, problem := range names.Check(paths, w) {
+		for _, path := range problem.Paths {
+			if !there[path] && added[path] {
+				unfit[path] = problem.String()
+			}
 		}
-		b.WriteString(p.String() + "\n")
 	}
-	return fault.New(fault.BadName, "sync: %d names cannot be held %s: %s", len(problems), where, problems[0]).WithDetail(strings.TrimSuffix(b.String(), "\n"))
+	return unfit, nil
 }

@@ -3,6 +3,8 @@ package transfer
 import (
 	"context"
 	"runtime"
+	"slices"
+	"strings"
 
 	"outrigger.dev/outrigger/internal/worksync/baseline"
 	"outrigger.dev/outrigger/internal/worksync/ignore"
@@ -46,10 +48,14 @@ func (v *view) relate(ctx context.Context, raw []tree.Node) error {
 		return err
 	}
 	for _, i := range doubtful {
+		if v.nodes[i].Closed != "" || v.nodes[i].Gone {
+			continue
+		}
 		if at, ok := tree.Find(agreed, v.nodes[i].Path); ok {
 			tree.Settle(agreed[at], &v.nodes[i])
 		}
 	}
+	v.dropGone()
 	v.kept = append([]tree.Node(nil), v.base.Nodes...)
 	i := 0
 	for _, n := range v.nodes {
@@ -62,6 +68,11 @@ func (v *view) relate(ctx context.Context, raw []tree.Node) error {
 		}
 	}
 	return nil
+}
+
+// dropGone forgets what turned out not to be there any more.
+func (v *view) dropGone() {
+	v.nodes = slices.DeleteFunc(v.nodes, func(n tree.Node) bool { return n.Gone })
 }
 
 // sum computes digests of nodes by path.
@@ -120,10 +131,14 @@ func (v *view) putList(to *pack.Lister) ([]int, error) {
 	var listed []int
 	common := v.base.ID != (baseline.ID{})
 	base := v.base.Nodes
+	closed := "" // the folder of which nobody knows what is in it
 	gone := func() error {
-		err := to.Put(&pack.Record{Kind: pack.Forget, Path: base[0].Path})
+		path := base[0].Path
 		base = base[1:]
-		return err
+		if closed != "" && strings.HasPrefix(path, closed) {
+			return nil
+		}
+		return to.Put(&pack.Record{Kind: pack.Forget, Path: path})
 	}
 	for i := range v.nodes {
 		n := &v.nodes[i]
@@ -135,11 +150,23 @@ func (v *view) putList(to *pack.Lister) ([]int, error) {
 		if len(base) > 0 && base[0].Path == n.Path {
 			base = base[1:]
 		}
+		rec := pack.Record{Kind: pack.Have, Entry: n.Entry, Settles: !common && v.once(n)}
+		if n.Closed != "" {
+			rec.Kind, rec.Why = pack.Closed, n.Closed
+			if n.Kind == tree.Dir {
+				closed = n.Path + "/"
+			}
+		}
+		if n.Holds {
+			if err := to.Put(&pack.Record{Kind: pack.Holds, Path: n.Path}); err != nil {
+				return nil, err
+			}
+		}
 		if n.Same && common {
 			continue
 		}
 		listed = append(listed, i)
-		if err := to.Put(&pack.Record{Kind: pack.Have, Entry: n.Entry, Settles: !common && v.once(n)}); err != nil {
+		if err := to.Put(&rec); err != nil {
 			return nil, err
 		}
 	}

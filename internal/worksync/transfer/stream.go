@@ -142,15 +142,19 @@ func (l *link) recvResult(to *result) error {
 		}
 		to.Fault = part.Fault
 		to.Kept = append(to.Kept, part.Kept...)
+		to.Undone = append(to.Undone, part.Undone...)
+		to.Left = append(to.Left, part.Left...)
 		for _, w := range part.Warnings {
 			to.Warnings = append(to.Warnings, sanitize.Line(w, maxWarning))
 			text += len(w)
 		}
-		for _, path := range part.Kept {
+		for _, path := range append(part.Kept, part.Undone...) {
 			text += len(path)
 		}
-		if text > maxListText || len(to.Kept) > tree.MaxEntries || len(to.Warnings) > 2*maxWarnings {
-			return fault.New(fault.Protocol, "sync: result of %d folders and %d warnings", len(to.Kept), len(to.Warnings))
+		if text > maxListText || len(to.Kept)+len(to.Undone) > 2*tree.MaxEntries || len(to.Left) > maxLeft ||
+			len(to.Warnings) > 2*maxWarnings {
+			return fault.New(fault.Protocol, "sync: result of %d and %d paths, %d reasons and %d warnings",
+				len(to.Kept), len(to.Undone), len(to.Left), len(to.Warnings))
 		}
 		if !part.More {
 			return nil
@@ -160,13 +164,22 @@ func (l *link) recvResult(to *result) error {
 
 // sendResult answers a stream.
 func (l *link) sendResult(r result) error {
-	for len(r.Kept) > maxNames {
-		if err := l.send(typeResult, result{Kept: r.Kept[:maxNames], More: true}); err != nil {
+	for len(r.Kept)+len(r.Undone)+len(r.Left) > maxNames {
+		part := result{More: true}
+		part.Kept, r.Kept = cut(r.Kept, maxNames)
+		part.Undone, r.Undone = cut(r.Undone, maxNames-len(part.Kept))
+		part.Left, r.Left = cut(r.Left, maxNames-len(part.Kept)-len(part.Undone))
+		if err := l.send(typeResult, part); err != nil {
 			return err
 		}
-		r.Kept = r.Kept[maxNames:]
 	}
 	return l.send(typeResult, r)
+}
+
+// cut takes at most n off a list.
+func cut[T any](list []T, n int) (head, rest []T) {
+	n = min(n, len(list))
+	return list[:n], list[n:]
 }
 
 // incoming is a block on its way from the connection to the handler; the last

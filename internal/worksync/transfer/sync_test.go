@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/worksync/plan"
+	"outrigger.dev/outrigger/internal/worksync/transfer"
 )
 
 func TestUpAndBack(t *testing.T) {
@@ -57,38 +59,140 @@ func TestUpAndBack(t *testing.T) {
 	noTemp(t, p.near, p.far)
 }
 
-func TestConflictMovesNothing(t *testing.T) {
+func TestConflictHoldsBackItsOwnPathOnly(t *testing.T) {
 	p := newPair(t)
-	write(t, p.near, map[string]string{"both": "1", "gone": "1", "same": "1", "near": "1"})
+	write(t, p.near, map[string]string{"both": "1", "gone": "1", "same": "1", "near": "1", "far": "1", "kind/x": "1", "kind/y": "1"})
 	p.mustUp()
 	write(t, p.near, map[string]string{"both": "near's", "same": "same", "near": "2"})
 	remove(t, p.near, "gone")
-	write(t, p.far, map[string]string{"both": "far's", "same": "same", "gone": "edited"})
-	near, far := snapshot(t, p.near), snapshot(t, p.far)
-	for _, op := range []func() error{
-		func() error { _, err := p.up(); return err },
-		func() error { _, err := p.back(); return err },
-	} {
-		err := op()
+	remove(t, p.near, "kind")
+	write(t, p.near, map[string]string{"kind": "a file"})
+	write(t, p.far, map[string]string{"both": "far's", "same": "same", "gone": "edited", "far": "2", "kind/x": "edited", "new/made": "1"})
+	for _, op := range []func() (transfer.Report, error){p.up, p.back, p.up, p.back} {
+		_, err := op()
 		if !fault.Is(err, fault.Conflict) {
 			t.Fatalf("got %v, want a conflict", err)
 		}
-		var f *fault.Error
-		if f = asFault(err); !strings.Contains(f.Detail, "both:") || !strings.Contains(f.Detail, "gone:") || strings.Contains(f.Detail, "same") {
-			t.Errorf("detail: %q", f.Detail)
+		var named []string
+		for line := range strings.SplitSeq(asFault(err).Detail, "\n") {
+			path, _, _ := strings.Cut(line, ":")
+			named = append(named, path)
 		}
-		if diff := cmp.Diff(near, snapshot(t, p.near)); diff != "" {
-			t.Errorf("near changed:\n%s", diff)
-		}
-		if diff := cmp.Diff(far, snapshot(t, p.far)); diff != "" {
-			t.Errorf("far changed:\n%s", diff)
+		if diff := cmp.Diff([]string{"both", "gone", "kind"}, named); diff != "" {
+			t.Errorf("named (-want +got):\n%s", diff)
 		}
 	}
+	want := map[string]string{"both": "near's", "same": "same", "near": "2", "far": "2", "kind": "a file", "new/made": "1"}
+	if diff := cmp.Diff(want, contents(t, p.near)); diff != "" {
+		t.Errorf("here:\n%s", diff)
+	}
+	want = map[string]string{"both": "far's", "gone": "edited", "same": "same", "near": "2", "far": "2", "kind/x": "edited", "kind/y": "1", "new/made": "1"}
+	if diff := cmp.Diff(want, contents(t, p.far)); diff != "" {
+		t.Errorf("there:\n%s", diff)
+	}
 	// Settled by hand, all is well again.
-	write(t, p.near, map[string]string{"both": "far's", "gone": "edited"})
+	remove(t, p.near, "kind")
+	write(t, p.near, map[string]string{"both": "far's", "gone": "edited", "kind/x": "edited", "kind/y": "1"})
 	p.mustUp()
 	p.mustBack()
 	p.wantEqual()
+}
+
+func TestOneSideMayBePreferred(t *testing.T) {
+	for _, prefer := range []plan.Prefer{plan.Near, plan.Far} {
+		p := newPair(t)
+		p.prefer, p.believe = prefer, true
+		write(t, p.near, map[string]string{"both": "1", "deleted there": "1", "deleted here": "1", "kind": "1", "d/deep/x": "1"})
+		p.mustUp()
+		write(t, p.near, map[string]string{"both": "near", "deleted there": "near", "kind": "near", "d/deep/x": "near"})
+		remove(t, p.near, "deleted here")
+		write(t, p.far, map[string]string{"both": "far", "deleted here": "far"})
+		for _, name := range []string{"deleted there", "kind", "d"} {
+			remove(t, p.far, name)
+		}
+		write(t, p.far, map[string]string{"kind/x": "far"})
+		want := contents(t, p.near)
+		if prefer == plan.Far {
+			want = contents(t, p.far)
+		}
+		rep := p.mustUp()
+		p.mustBack()
+		p.wantEqual()
+		if diff := cmp.Diff(want, contents(t, p.near)); diff != "" {
+			t.Errorf("prefer %v:\n%s", prefer, diff)
+		}
+		if len(rep.Warnings) != 5 {
+			t.Errorf("prefer %v: warnings %q, want one for each of 5 paths", prefer, rep.Warnings)
+		}
+	}
+}
+
+// TestBothVersionsMayBeKept lets both sides change the same files, before a run
+// and during it: in the end each side has every version, once.
+func TestBothVersionsMayBeKept(t *testing.T) {
+	for _, first := range []string{"up", "back"} {
+		p := newPair(t)
+		p.prefer = plan.Both
+		write(t, p.near, map[string]string{"both": "1", "kind": "1", "dir/a": "1", "dir/b": "1", "gone": "1"})
+		p.mustUp()
+		write(t, p.near, map[string]string{"both": "near", "kind": "near", "gone": "near"})
+		remove(t, p.near, "dir")
+		write(t, p.near, map[string]string{"dir": "a file"})
+		write(t, p.far, map[string]string{"both": "far", "both.outrigger-there": "in use", "dir/a": "far"})
+		for _, name := range []string{"kind", "dir/b", "gone"} {
+			remove(t, p.far, name)
+		}
+		write(t, p.far, map[string]string{"kind/x/y": "far", "kind/z": strings.Repeat("z", 300_000)})
+		want := map[string]string{
+			"both": "near", "kind": "near", "dir": "a file", "gone": "near", "both.outrigger-there": "in use",
+			"both.outrigger-there-2": "far", "kind.outrigger-there/x/y": "far", "kind.outrigger-there/z": strings.Repeat("z", 300_000),
+			"dir.outrigger-there/a": "far",
+		}
+		if first == "back" {
+			p.mustBack()
+		}
+		p.mustUp()
+		p.mustBack()
+		p.wantEqual()
+		if diff := cmp.Diff(want, contents(t, p.near)); diff != "" {
+			t.Errorf("%s first (-want +got):\n%.1000s", first, diff)
+		}
+		if rep := p.mustUp(); rep.Files > 0 {
+			t.Errorf("%s first: equal, but: %+v", first, rep)
+		}
+	}
+}
+
+// TestWhatTakesThePlaceOfExcludedFilesComesBeside makes something else of folders
+// that hold excluded files here: those stay, and nothing else is lost.
+func TestWhatTakesThePlaceOfExcludedFilesComesBeside(t *testing.T) {
+	p := newPair(t)
+	p.exclude = []string{"cache/"}
+	write(t, p.near, map[string]string{"pkg/src": "s", "pkg/cache/c": "c", "lib/deep/src": "s", "lib/deep/cache/c": "c", "other": "1"})
+	p.mustUp()
+	p.run(func() {
+		remove(t, p.far, "pkg")
+		remove(t, p.far, "lib")
+		write(t, p.far, map[string]string{"pkg": "a file", "lib -> other": "", "zlast": "z"})
+	})
+	rep := p.mustBack()
+	want := map[string]string{"pkg/src": "s", "pkg/cache/c": "c", "lib/deep/src": "s", "lib/deep/cache/c": "c", "other": "1",
+		"pkg.outrigger-there": "a file", "zlast": "z"}
+	if diff := cmp.Diff(want, contents(t, p.near)); diff != "" {
+		t.Errorf("here (-want +got):\n%s", diff)
+	}
+	if target, err := os.Readlink(filepath.Join(p.near, "lib.outrigger-there")); err != nil || target != "other" {
+		t.Errorf("lib: %q, %v", target, err)
+	}
+	if len(rep.Warnings) != 2 {
+		t.Errorf("warnings: %q", rep.Warnings)
+	}
+	p.mustUp()
+	delete(want, "pkg/cache/c")
+	delete(want, "lib/deep/cache/c")
+	if diff := cmp.Diff(want, contents(t, p.far)); diff != "" {
+		t.Errorf("there (-want +got):\n%s", diff)
+	}
 }
 
 func TestChangesWaitForTheirDirection(t *testing.T) {

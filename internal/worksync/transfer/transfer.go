@@ -81,9 +81,18 @@ type end struct {
 // result answers a stream.
 type result struct {
 	Fault    *wire.Fault `cbor:"1,keyasint,omitempty"`
-	Kept     []string    `cbor:"2,keyasint,omitempty"` // folders that could not go
+	Kept     []string    `cbor:"2,keyasint,omitempty"` // what should have gone and is still there
 	Warnings []string    `cbor:"3,keyasint,omitempty"`
 	More     bool        `cbor:"4,keyasint,omitempty"` // another result continues this one
+	Undone   []string    `cbor:"5,keyasint,omitempty"` // steps that settle something and were not taken
+	Left     []leftThere `cbor:"6,keyasint,omitempty"` // why they were not, of the first ones
+}
+
+// leftThere is a step that the far side could not take.
+type leftThere struct {
+	Path    string `cbor:"1,keyasint"`
+	Why     string `cbor:"2,keyasint"`
+	Changed bool   `cbor:"3,keyasint,omitempty"` // since the scan
 }
 
 // Bounds on what one message may hold; longer lists go into several.

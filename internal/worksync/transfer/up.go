@@ -3,11 +3,12 @@ package transfer
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"outrigger.dev/outrigger/internal/fault"
-
+	"outrigger.dev/outrigger/internal/sanitize"
 	"outrigger.dev/outrigger/internal/worksync/baseline"
 	"outrigger.dev/outrigger/internal/worksync/pack"
 	"outrigger.dev/outrigger/internal/worksync/plan"
@@ -46,9 +47,6 @@ func (x *exchange) bringUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkNames(x.far, p.Far, x.state.Ways, there.where); err != nil {
-		return x.giveUp(err)
-	}
 	return x.push(ctx, p)
 }
 
@@ -71,6 +69,10 @@ func (x *exchange) stream(ctx context.Context, found *feed) error {
 			}
 			n := nodes[0]
 			nodes = nodes[1:]
+			if n.Closed != "" {
+				x.leaveUnread(n.Path, n.Closed)
+				continue
+			}
 			if n.Kind == tree.File {
 				return pack.Item{Kind: pack.Write, Settles: true, Node: n}, true, nil
 			}
@@ -108,6 +110,9 @@ func (x *exchange) push(ctx context.Context, p plan.Plan) error {
 	items := make([]pack.Item, 0, len(p.Far)+len(p.Agreed)+len(p.Forget))
 	for _, s := range p.Far {
 		it := pack.Item{Kind: kinds[s.Op], Settles: s.Settles, Node: tree.Node{Entry: s.Entry}}
+		if s.Op == plan.Aside {
+			it.Why = strings.TrimPrefix(s.To, s.Entry.Path)
+		}
 		mine, have := x.node(s.Entry.Path)
 		if s.Op == plan.Write && have {
 			it.Node.Stamp = mine.Stamp
@@ -130,7 +135,8 @@ func (x *exchange) push(ctx context.Context, p plan.Plan) error {
 }
 
 // kinds are the records that carry steps.
-var kinds = map[plan.Op]pack.Kind{plan.Delete: pack.Delete, plan.Make: pack.Make, plan.Write: pack.Write, plan.Meta: pack.Meta}
+var kinds = map[plan.Op]pack.Kind{plan.Delete: pack.Delete, plan.Make: pack.Make, plan.Write: pack.Write, plan.Meta: pack.Meta,
+	plan.Aside: pack.Aside}
 
 // settled makes records of what is to change in the far side's baseline only,
 // and changes it in ours.
@@ -164,6 +170,10 @@ func fromSlice(items []pack.Item) func(context.Context) (pack.Item, bool, error)
 // committed.
 func (x *exchange) pushItems(ctx context.Context, d *delta, removed []string, next func(context.Context) (pack.Item, bool, error)) error {
 	packer := pack.Packer{Root: x.root(), Readers: workers(), Gauge: &pack.Gauge{}, Read: func(it pack.Item) {
+		if it.Err != nil {
+			x.notRead(it)
+			return
+		}
 		x.advance(func(p *Progress) {
 			x.report.Files++
 			x.report.Bytes += it.Node.Size
@@ -194,8 +204,32 @@ func (x *exchange) pushItems(ctx context.Context, d *delta, removed []string, ne
 			d.forget[path] = true
 		}
 	}
+	for _, path := range answer.Undone {
+		delete(d.set, path)
+	}
+	for _, l := range answer.Left {
+		x.notTaken(l.Path, there.where, sanitize.Line(l.Why, maxWhy), l.Changed)
+	}
 	_, err = x.commit(id, d)
 	return err
+}
+
+// notRead is for a file that was not sent. One that vanished comes, or goes,
+// with the next sync.
+func (x *exchange) notRead(it pack.Item) {
+	if !tree.Vanished(it.Err) {
+		x.leaveUnread(it.Node.Path, tree.Reason(it.Err))
+	}
+}
+
+// notTaken notes a step that one side could not take.
+func (x *exchange) notTaken(path, where, why string, changed bool) {
+	if changed {
+		x.report.again = true
+		x.leave(Left{Path: path, Why: "changed " + where + " during the sync", Kind: fault.Conflict})
+		return
+	}
+	x.leave(Left{Path: path, Why: "cannot be written " + where + ": " + why})
 }
 
 // isBroken tells whether a fault left the connection out of step.
@@ -211,6 +245,7 @@ func (x *exchange) count(op plan.Op, kind tree.Kind) {
 		x.report.Deleted++
 	case op == plan.Meta:
 		x.report.Touched++
+	case op == plan.Aside:
 	case kind == tree.Dir:
 		x.report.Folders++
 	case kind == tree.Link:

@@ -38,6 +38,12 @@ func Against(base, scan []Node) (nodes []Node, doubtful []int) {
 }
 
 func against(base, n Node) (_ Node, doubt bool) {
+	if n.Closed != "" {
+		if n.Kind != File || base.Kind != File || !n.Stamp.Unchanged(base.Stamp) {
+			return n, false
+		}
+		n.Closed = "" // it is what it was when it could be read
+	}
 	if n.Kind != base.Kind || base.Stamp.Absent {
 		return n, false
 	}

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,13 +16,15 @@ import (
 // no longer what the scan saw.
 var ErrChanged = errors.New("changed while it was read")
 
-// readTries is how often a file that changes while it is read is read again
-// before we give up; a writer that saves once is over by the second try.
-const readTries = 3
+// readTries is how often a file that changes while it is read is read
+// before we give up; a writer that saves once is over by the second try. From
+// that on, one that only grew is taken as it was when it was opened.
+const readTries = 4
 
 // Sum computes the digests of the nodes at the given places, which must be
 // files, reading with several goroutines. A file that has changed since the
-// scan gets the entry and stamp of what was read.
+// scan gets the entry and stamp of what was read; one that cannot be read is
+// Closed afterwards, and one that is not there any more is Gone.
 func Sum(ctx context.Context, root *Folder, nodes []Node, places []int, readers int) error {
 	g, ctx := errgroup.WithContext(ctx)
 	next := make(chan int)
@@ -42,8 +45,14 @@ func Sum(ctx context.Context, root *Folder, nodes []Node, places []int, readers 
 			defer cursor.Close()
 			buf := make([]byte, 128<<10)
 			for i := range next {
-				if err := sum(ctx, cursor, &nodes[i], buf); err != nil {
+				err := sum(ctx, cursor, &nodes[i], buf)
+				switch {
+				case Vanished(err):
+					nodes[i].Gone = true
+				case err != nil && !Local(err):
 					return err
+				case err != nil:
+					nodes[i].Closed = Reason(err)
 				}
 			}
 			return nil
@@ -84,10 +93,12 @@ func sum(ctx context.Context, cursor *Cursor, n *Node, buf []byte) error {
 
 // Read hands the content of a file to use and makes sure that what was handed
 // over is one state of the file: if it changes meanwhile, use is called again
-// with the content from the start. The node's size and times follow what was read.
+// with the content from the start. What was there when a file was opened that
+// only ever grows, such as a log, is one state of it. The node's size and times
+// follow what was read.
 func Read(at *Folder, n *Node, use func(io.Reader) error) (Stamp, error) {
-	for range readTries {
-		stamp, ok, err := readOnce(at, n, use)
+	for try := range readTries {
+		stamp, ok, err := readOnce(at, n, use, try > 0)
 		if err != nil || ok {
 			return stamp, err
 		}
@@ -95,7 +106,7 @@ func Read(at *Folder, n *Node, use func(io.Reader) error) (Stamp, error) {
 	return Stamp{}, at.errorAt("read", Name(n.Path), ErrChanged)
 }
 
-func readOnce(at *Folder, n *Node, use func(io.Reader) error) (stamp Stamp, still bool, err error) {
+func readOnce(at *Folder, n *Node, use func(io.Reader) error, mayGrow bool) (stamp Stamp, still bool, err error) {
 	name := Name(n.Path)
 	f, fi, err := at.openFile(name, n.Stamp.Inode)
 	if err != nil {
@@ -107,7 +118,12 @@ func readOnce(at *Folder, n *Node, use func(io.Reader) error) (stamp Stamp, stil
 		n.Follow(before, modeOf(fi))
 	}
 	body := &exactly{r: f, left: before.Size}
-	if err := use(body); err != nil {
+	seen := blake3.New()
+	var from io.Reader = body
+	if mayGrow {
+		from = io.TeeReader(body, seen)
+	}
+	if err := use(from); err != nil {
 		if errors.Is(err, errShort) {
 			return stamp, false, nil
 		}
@@ -118,7 +134,22 @@ func readOnce(at *Folder, n *Node, use func(io.Reader) error) (stamp Stamp, stil
 		return stamp, false, at.errorAt("read", name, err)
 	}
 	after := StampOf(fi, time.Now())
-	return after, after.SameFile(before) && body.left == 0, nil
+	if after.SameFile(before) {
+		return after, body.left == 0, nil
+	}
+	if !mayGrow || body.left > 0 || after.Size <= before.Size || after.Mode != before.Mode {
+		return stamp, false, nil
+	}
+	still, err = beginsWith(f, before.Size, seen.Sum(nil))
+	before.Racy = true // it goes on changing
+	return before, still, at.At("read", name, err)
+}
+
+// beginsWith tells whether the first size bytes of a file still are what they were.
+func beginsWith(f io.ReaderAt, size int64, sum []byte) (bool, error) {
+	again := blake3.New()
+	n, err := io.Copy(again, io.NewSectionReader(f, 0, size))
+	return n == size && bytes.Equal(again.Sum(nil), sum), err
 }
 
 // Follow takes over what a new stat says of a file that changed since its scan.

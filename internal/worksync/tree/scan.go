@@ -2,6 +2,7 @@ package tree
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -23,7 +24,8 @@ type Scanner struct {
 }
 
 // Scan visits all entries below root in walk order, with what the file system
-// says of them and without digests. An error of visit ends it.
+// says of them and without digests. What cannot be read is visited as Closed;
+// only root itself has to be readable. An error of visit ends it.
 func (s Scanner) Scan(ctx context.Context, root *Folder, visit func(Node) error) error {
 	if s.Now == nil {
 		s.Now = time.Now
@@ -79,33 +81,45 @@ func (w *walk) walk(ctx context.Context, at *lazyFolder, nodes []found) error {
 			}
 			continue
 		}
-		dir, err := at.open()
-		if err != nil {
-			return err
-		}
-		if err := w.enter(ctx, dir, n); err != nil {
+		if err := w.enter(ctx, at, n); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *walk) enter(ctx context.Context, at *Folder, n found) error {
-	infos, err := at.listSub(n.info)
-	if err != nil {
-		return err
-	}
-	sub := &lazyFolder{above: at, info: n.info, Path: n.Path}
+func (w *walk) enter(ctx context.Context, at *lazyFolder, n found) error {
+	sub := &lazyFolder{info: n.info, Path: n.Path}
 	defer sub.close()
-	below, holds, err := w.nodes(sub, infos)
-	if err != nil {
+	below, err := w.list(at, sub, &n)
+	switch {
+	case Vanished(err):
+		return nil // gone since its folder was listed
+	case err != nil && !Local(err):
 		return err
+	case err != nil:
+		n.Closed = Reason(err)
 	}
-	n.Holds = holds
 	if err := w.visit(n.Node); err != nil {
 		return err
 	}
 	return w.walk(ctx, sub, below)
+}
+
+// list looks at what is in the folder of a node.
+func (w *walk) list(at, sub *lazyFolder, n *found) ([]found, error) {
+	dir, err := at.open()
+	if err != nil {
+		return nil, err
+	}
+	sub.above = dir
+	infos, err := dir.listSub(n.info)
+	if err != nil {
+		return nil, err
+	}
+	below, holds, err := w.nodes(sub, infos)
+	n.Holds = holds
+	return below, err
 }
 
 // lazyFolder is a folder that is opened when something in it needs it to be.
@@ -161,15 +175,38 @@ func (w *walk) nodes(at *lazyFolder, infos []fs.FileInfo) (nodes []found, holds 
 			return nil, false, pathError("look at", path, fmt.Errorf("path of %d bytes, want at most %d", len(path), MaxPath))
 		}
 		e, err := entryOf(at, path, fi)
-		if err != nil {
-			return nil, false, err
+		if Vanished(err) {
+			continue
 		}
-		if e.Kind == Special {
+		n := Node{Entry: e, Stamp: StampOf(fi, now)}
+		if err != nil {
+			n.Kind, n.Closed = Special, Reason(err)
+		} else if e.Kind == File && maybeClosed(fi) {
+			n.Closed = closed(at, fi)
+		}
+		if n.Kind == Special {
 			holds = true
 		}
-		nodes = append(nodes, found{Node{Entry: e, Stamp: StampOf(fi, now)}, fi})
+		nodes = append(nodes, found{n, fi})
 	}
 	return nodes, holds, nil
+}
+
+// closed says why a file cannot be opened, "" if it can, or is gone.
+func closed(at *lazyFolder, fi fs.FileInfo) string {
+	dir, err := at.open()
+	if err != nil {
+		return ""
+	}
+	f, _, err := dir.OpenFile(fi.Name())
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return Reason(err)
+		}
+		return "" // whoever reads it will see
+	}
+	f.Close()
+	return ""
 }
 
 func entryOf(at *lazyFolder, path string, fi fs.FileInfo) (Entry, error) {

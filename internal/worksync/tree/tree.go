@@ -86,6 +86,9 @@ type Node struct {
 	Stamp Stamp
 	Same  bool // as in the baseline; Entry is then the baseline's own
 	Holds bool // a folder with something directly in it that is not synced
+	// Closed says why the entry cannot be read; of a folder, all that is in it.
+	Closed string
+	Gone   bool // it was there when the folder was scanned, and was not when it was read
 }
 
 // Compare orders paths as a walk meets them: a folder, then all that is in it,
