@@ -143,6 +143,15 @@ lint: go $(LINTER) ## gofmt and the linters of .golangci.yml
 	@out=$$(git ls-files -z '*.go' | xargs -0 gofmt -l); [ -z "$$out" ] || { echo "lint: not gofmt-ed:"; echo "$$out"; exit 1; }
 	@$(LINTER) run ./...
 
+# Without a database it says that it is skipped, which is no failure: see the script.
+.PHONY: vuln
+vuln: go ## known vulnerabilities in what the programs call (VULNDB=DIR: a copy of the database)
+	@tools/vulncheck || [ $$? = 77 ]
+
+.PHONY: fuzz
+fuzz: go ## every fuzz target for FUZZTIME=30s; some: make fuzz PKG=internal/parcel
+	@tools/fuzz $(or $(FUZZTIME),30s) $(PKG)
+
 .PHONY: generate
 generate: go ## everything in the tree that is made from something else in the tree
 	@go generate ./...
