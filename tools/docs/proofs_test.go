@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// proof is a test as the documentation names it: `FOLDER TestName`.
-var proof = regexp.MustCompile("`((?:internal|test|tools)/[a-z0-9/]+) (Test[A-Za-z0-9]+)`")
+// proof is a test as the documentation names it: `FOLDER TestName`, or a fuzz target.
+var proof = regexp.MustCompile("`((?:api|internal|test|tools)/[a-z0-9/]+) ((?:Test|Fuzz)[A-Za-z0-9]+)`")
 
 // What the documentation says that a test proves, one of that name is there to prove.
 func TestProofsExist(t *testing.T) {
@@ -19,6 +19,23 @@ func TestProofsExist(t *testing.T) {
 				t.Errorf("%s: no test %s in %s", page, m[2], m[1])
 			}
 		}
+	}
+}
+
+// What is said to stop somebody has a test that shows it.
+func TestWhatStopsAttackersIsShown(t *testing.T) {
+	rows := 0
+	for line := range strings.Lines(read(t, "docs/security.md")) {
+		if !strings.HasPrefix(line, "| ") || strings.HasSuffix(line, "| shown by |\n") {
+			continue
+		}
+		rows++
+		if cells := strings.Split(line, " | "); len(cells) != 3 || !proof.MatchString(cells[2]) {
+			t.Errorf("docs/security.md: want three cells, of which the last names a test: %s", line)
+		}
+	}
+	if rows < 20 {
+		t.Errorf("only %d rows found: the test looks at the wrong places", rows)
 	}
 }
 
@@ -34,7 +51,7 @@ func hasTest(t *testing.T, dir, name string) bool {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(b), "\nfunc "+name+"(t *testing.T)") {
+		if strings.Contains(string(b), "\nfunc "+name+"(t *testing.T)") || strings.Contains(string(b), "\nfunc "+name+"(f *testing.F)") {
 			return true
 		}
 	}
