@@ -17,6 +17,7 @@ var remedies = map[fault.Kind]string{
 	fault.BadName:     "Rename the files, or leave them out with the annotation outrigger.dev/exclude.",
 	fault.Conflict:    "Let only one Pod at a time write these files, or leave them out with the annotation outrigger.dev/exclude.",
 	fault.PathTaken:   "Mount the volume at a path that does not exist on the machine, or leave it out with the annotation outrigger.dev/sync.VOLUME: none",
+	fault.PathsLeft:   "Mend the named paths, or leave them out with the annotation outrigger.dev/exclude.",
 	fault.Unreachable: "Run it again: it gets another machine.",
 	fault.BootTimeout: "Run it again: it gets another machine.",
 	fault.MachineLost: "Run it again: it gets another machine.",
