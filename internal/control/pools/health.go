@@ -99,6 +99,17 @@ func (l *ledger) get(uid types.UID) entry {
 	return entry{}
 }
 
+// gone forgets a machine whose object is gone, whoever removed it: it must not count among the ill for ever.
+func (l *ledger) gone(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for uid, e := range l.entries {
+		if e.name == name {
+			delete(l.entries, uid)
+		}
+	}
+}
+
 func (l *ledger) forget(uid types.UID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

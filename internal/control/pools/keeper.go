@@ -50,6 +50,7 @@ func (k *keeper) Reconcile(ctx context.Context, req reconcile.Request) (reconcil
 	for {
 		m := k.view.machine(req.Name)
 		if m == nil {
+			k.stats.gone(req.Name)
 			return reconcile.Result{}, nil
 		}
 		n, err := k.step(ctx, m)

@@ -199,6 +199,13 @@ func (s *stats) forget(m *v1alpha1.Machine) {
 	}
 }
 
+// gone does so for a machine whose object is gone.
+func (s *stats) gone(machine string) {
+	for _, l := range []*ledger{s.checks, s.listed, s.starting} {
+		l.gone(machine)
+	}
+}
+
 func (s *stats) forgetPool(p *v1alpha1.MachinePool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
