@@ -76,7 +76,8 @@ func (c *core) judge(l *ledger, p *v1alpha1.MachinePool, m *v1alpha1.Machine) (v
 
 // bothSay tells whether the provider does not have a machine and the machine does not answer either.
 func (c *core) bothSay(m *v1alpha1.Machine) bool {
-	return c.stats.checks.get(m.UID).failures >= c.Times.Failures && c.stats.listed.get(m.UID).failures >= c.Times.Failures
+	enough := c.Times.Failures
+	return c.stats.checks.get(m.UID).failures >= enough && c.stats.listed.get(m.UID).failures >= enough
 }
 
 // outage says why what looks wrong with one machine is probably wrong elsewhere; "": nothing points to that.
@@ -142,9 +143,11 @@ func (c *core) healthCondition(p *v1alpha1.MachinePool) (ok bool, reason, messag
 	}
 	list := strings.Join(each, ", ")
 	if why := c.held(p); why != "" {
-		return false, reasonHeld, fmt.Sprintf("%s; no machine is replaced until that is over, but one whose object is deleted: %s", why, list)
+		return false, reasonHeld, fmt.Sprintf(
+			"%s; no machine is replaced until that is over, but one whose object is deleted: %s", why, list)
 	}
-	return false, reasonIll, fmt.Sprintf("%s; a machine is replaced when it was ill for %s, or %s while none of the pool looks well",
+	return false, reasonIll, fmt.Sprintf(
+		"%s; a machine is replaced when it was ill for %s, or %s while none of the pool looks well",
 		list, c.Times.Toleration, c.Times.LoneToleration)
 }
 

@@ -17,7 +17,9 @@ import (
 // is nobody whom the machine could serve. They are deleted when that was seen for as long as grace, and more than once;
 // if it is more than a fifth of what the provider has, objects may have been lost, as by a restored backup of the
 // API server, and somebody may use the machines: that waits for longer, and is told. 0: the pool goes, and all with it.
-func (s *survey) endOrphans(ctx context.Context, p *v1alpha1.MachinePool, place Place, all []machine.Machine, grace time.Duration) error {
+func (s *survey) endOrphans(
+	ctx context.Context, p *v1alpha1.MachinePool, place Place, all []machine.Machine, grace time.Duration,
+) error {
 	var errs []error
 	var orphans []machine.Machine
 	for _, m := range all {
@@ -36,8 +38,9 @@ func (s *survey) endOrphans(ctx context.Context, p *v1alpha1.MachinePool, place 
 	many := len(orphans) > mayBeIll(len(all))
 	if many && grace > 0 {
 		grace = max(grace, s.Times.LoneToleration)
-		s.event(p, warning, "OrphansKept", fmt.Sprintf("%d of %d machines at the provider have no Machine object; they are deleted after %s: %s",
-			len(orphans), len(all), grace, orphans[0].Name))
+		s.event(p, warning, "OrphansKept", fmt.Sprintf(
+			"%d of %d machines at the provider have no Machine object, %s is one; they are deleted after %s",
+			len(orphans), len(all), orphans[0].Name, grace))
 	}
 	for _, m := range orphans {
 		if grace > 0 && s.now().Sub(s.stats.orphan(string(m.Name))) < grace {
@@ -66,6 +69,7 @@ func (s *survey) endOrphan(ctx context.Context, p *v1alpha1.MachinePool, place P
 	s.stats.noOrphan(string(m.Name))
 	s.meters.orphaned(p.Name)
 	s.Log.Info("orphan deleted", "pool", p.Name, "machine", m.Name)
-	s.event(p, warning, "OrphanDeleted", fmt.Sprintf("Deleted machine %s at the provider: no object was about it", m.Name))
+	note := fmt.Sprintf("Deleted machine %s at the provider: no object was about it", m.Name)
+	s.event(p, warning, "OrphanDeleted", note)
 	return nil
 }

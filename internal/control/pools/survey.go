@@ -84,7 +84,8 @@ func (s *survey) look(ctx context.Context, p *v1alpha1.MachinePool, grace time.D
 	var missing []*v1alpha1.Machine
 	objects, _ := s.view.machinesOf(p.Name)
 	for _, m := range objects {
-		if phase := phaseOf(m); phase != v1alpha1.MachineIdle && phase != v1alpha1.MachineLeased || since(m).After(before) {
+		phase := phaseOf(m)
+		if phase != v1alpha1.MachineIdle && phase != v1alpha1.MachineLeased || since(m).After(before) {
 			continue // whoever works on it will find out, or has
 		}
 		if partial != nil && isAt(m, partial.Unseen) {
@@ -106,12 +107,19 @@ func (s *survey) look(ctx context.Context, p *v1alpha1.MachinePool, grace time.D
 // isAt tells whether a machine is at one of these endpoints, or nobody knows where it is.
 func isAt(m *v1alpha1.Machine, places []machine.Endpoint) bool {
 	at := machine.Endpoint{Host: m.Status.Address, Port: int(m.Status.Port)}.Address()
-	return m.Status.Address == "" || slices.ContainsFunc(places, func(e machine.Endpoint) bool { return e.Address() == at })
+	is := func(e machine.Endpoint) bool { return e.Address() == at }
+	return m.Status.Address == "" || slices.ContainsFunc(places, is)
 }
 
 // isMissing notes whether the provider has the machine of an object. List may have missed one that was being made:
 // so the provider is asked for that one.
-func (s *survey) isMissing(ctx context.Context, p *v1alpha1.MachinePool, place Place, m *v1alpha1.Machine, there map[string]machine.Machine) (bool, error) {
+func (s *survey) isMissing(
+	ctx context.Context, p *v1alpha1.MachinePool, place Place, m *v1alpha1.Machine, there map[string]machine.Machine,
+) (bool, error) {
+	missing := func(why string) (bool, error) {
+		s.stats.listed.failed(subjectOf(p, m), s.Times.Survey, fault.New(fault.MachineLost, "%s", why))
+		return true, nil
+	}
 	found, ok := there[m.Name]
 	if !ok || found.State == machine.Failed {
 		limit, cancel := context.WithTimeout(ctx, s.Times.Call)
@@ -119,15 +127,13 @@ func (s *survey) isMissing(ctx context.Context, p *v1alpha1.MachinePool, place P
 		remind(place, m)
 		var err error
 		if found, err = place.Get(limit, machine.Name(m.Name)); fault.Is(err, fault.UnknownMachine) {
-			s.stats.listed.failed(subjectOf(p, m), s.Times.Survey, fault.New(fault.MachineLost, "the provider does not have it any more"))
-			return true, nil
+			return missing("the provider does not have it any more")
 		} else if err != nil {
 			return false, err
 		}
 	}
 	if found.State == machine.Failed {
-		s.stats.listed.failed(subjectOf(p, m), s.Times.Survey, fault.New(fault.MachineLost, "the provider says that it is Failed"))
-		return true, nil
+		return missing("the provider says that it is Failed")
 	}
 	s.stats.listed.passed(subjectOf(p, m), s.Times.Survey)
 	return false, nil
