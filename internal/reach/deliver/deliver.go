@@ -77,6 +77,8 @@ type system interface {
 	start(builds []build, root, nonce, verb string) (string, error)
 	// place puts b at a's path.
 	place(ctx context.Context, c *reach.Client, b build, a announce) error
+	// placed is the system once place has succeeded on this connection.
+	placed() system
 }
 
 func open(ctx context.Context, c *reach.Client, src Source, root, verb string, greet func(*wire.Conn) error) (*wire.Conn, Agent, error) {
@@ -122,6 +124,7 @@ func openOn(ctx context.Context, c *reach.Client, sys system, builds []build, ro
 		if err := sys.place(ctx, c, b, said); err != nil {
 			return nil, Agent{}, err
 		}
+		sys = sys.placed()
 	}
 }
 

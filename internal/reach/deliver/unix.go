@@ -17,7 +17,13 @@ import (
 // The scripts below stand in single quotes on a command line that the user's
 // login shell reads, whichever that is; so they hold no single quote, no
 // backslash (fish), no exclamation mark (csh) and no line break.
-type unix struct{}
+type unix struct {
+	// sent tells that the agent has just been put in place on this connection.
+	sent bool
+}
+
+// placed implements system.
+func (unix) placed() system { return unix{sent: true} }
 
 // rootScript sets r to the absolute root that $1 names.
 const rootScript = `case "$1" in "") r=$HOME/.outrigger;; "~/"*) r=$HOME/${1#"~/"};; /*) r=$1;; *) r=$HOME/$1;; esac; `
@@ -32,8 +38,8 @@ const sumScript = `sum() { ( PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH; ` +
 // start implements system. One exec finds the platform, looks for its agent
 // and becomes it; "used" tells how long an agent has not been needed. What lies at the agent's place is
 // executed only if it is what we would send: whoever used this login before may have put it there. On a machine
-// that has no program to tell, the agent is always sent.
-func (unix) start(builds []build, root, nonce, verb string) (string, error) {
+// that has no program to tell, the agent is always sent, and what was just sent is executed.
+func (u unix) start(builds []build, root, nonce, verb string) (string, error) {
 	var cases strings.Builder
 	for _, b := range builds {
 		for _, s := range []string{"Linux x86_64", "Linux aarch64", "Linux arm64", "Darwin x86_64", "Darwin arm64"} {
@@ -45,13 +51,18 @@ func (unix) start(builds []build, root, nonce, verb string) (string, error) {
 	script := rootScript + sumScript +
 		`u=$(uname -sm); d=none; case "$u" in ` + cases.String() + `esac; a=$r/agents/$d; ` +
 		`s=; if [ -f "$a/outrigger-agent" ] && [ -x "$a/outrigger-agent" ]; then s=$(sum <"$a/outrigger-agent"); fi; ` +
-		`if [ "${s%% *}" = "$d" ]; then ` +
+		`s=${s%% *}; if [ -z "$s" ] && [ -n "$3" ] && [ -x "$a/outrigger-agent" ]; then s=$d; fi; ` +
+		`if [ "$s" = "$d" ]; then ` +
 		`{ echo >"$a/used"; } 2>/dev/null; ` +
 		`echo; echo "` + announceWord + ` ` + nonce + ` here - ;$u;$r"; ` +
 		`if [ -n "$2" ]; then exec "$a/outrigger-agent" "$2" --root "$r"; fi; exit 0; fi; ` +
 		`z=-; if command -v gzip >/dev/null 2>&1; then z=gzip; fi; ` +
 		`echo; echo "` + announceWord + ` ` + nonce + ` absent $z ;$u;$r"`
-	return sh(script, root, verb), nil
+	just := ""
+	if u.sent {
+		just = "sent"
+	}
+	return sh(script, root, verb, just), nil
 }
 
 // Exit codes of placeScript.

@@ -84,6 +84,36 @@ func TestWhatIsNotTheAgentIsNotExecuted(t *testing.T) {
 	}
 }
 
+// A machine that cannot tell what lies in the agent's place gets the agent anew each time.
+func TestMachineWithoutAProgramForDigests(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes another view of the file system")
+	}
+	const without = `for p in sha256sum shasum openssl; do
+  for d in /usr/bin /bin /usr/local/bin; do [ ! -e $d/$p ] || mount --bind /dev/null $d/$p || exit 1; done
+done
+exec "$@"`
+	s := sshd.Start(t, sshd.Options{Enter: []string{"unshare", "--mount", "--propagation", "private", "sh", "-c", without, "sh"}})
+	c := dial(t, s.Endpoint())
+	src, digest := testSource(t)
+	if out, exit, err := c.Output(t.Context(), "sha256sum </dev/null", nil); exit == 0 || err != nil {
+		t.Fatalf("there is one: %s %v", out, err)
+	}
+	for range 2 {
+		if info, _, err := speak(t.Context(), c, src, ""); err != nil || info.Platform != here {
+			t.Fatalf("the agent says %+v, %v", info, err)
+		}
+		place := s.Home + "/.outrigger/agents/" + digest + "/outrigger-agent"
+		left := `rm -f ` + place + ` && printf '#!/bin/sh\ntouch ~/was-here\n' >` + place + ` && chmod 755 ` + place
+		if out, exit, err := c.Output(t.Context(), left, nil); exit != 0 || err != nil {
+			t.Fatalf("%s %v", out, err)
+		}
+	}
+	if out, _, err := c.Output(t.Context(), "ls", nil); err != nil || strings.Contains(string(out), "was-here") {
+		t.Errorf("what was left was executed: %s %v", out, err)
+	}
+}
+
 func TestPutStartsNothing(t *testing.T) {
 	s := sshd.Start(t, sshd.Options{})
 	c := dial(t, s.Endpoint())

@@ -23,6 +23,9 @@ import (
 // That it passes bytes unchanged is not verified.
 type windows struct{}
 
+// placed implements system.
+func (w windows) placed() system { return w }
+
 // start implements system.
 func (windows) start(builds []build, root, nonce, verb string) (string, error) {
 	r, err := windowsRoot(root)
