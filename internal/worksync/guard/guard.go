@@ -8,6 +8,7 @@
 package guard
 
 import (
+	"slices"
 	"strings"
 
 	"outrigger.dev/outrigger/internal/worksync/ignore"
@@ -118,7 +119,8 @@ func (g *Guard) without(list []tree.Entry) []tree.Entry {
 	return out
 }
 
-// Withheld are paths that differ on the machine and were not taken.
+// Withheld are paths that differ on the machine and were not taken, without
+// what is below one of them.
 type Withheld struct{ IgnoreFile, Git []string }
 
 // Withheld tells what of the guarded became different on the machine.
@@ -148,7 +150,20 @@ func (g *Guard) Withheld(l Lists) Withheld {
 			note(e.Path)
 		}
 	})
+	w.IgnoreFile, w.Git = outermost(w.IgnoreFile), outermost(w.Git)
 	return w
+}
+
+// outermost sorts paths and leaves out those below another one.
+func outermost(paths []string) []string {
+	slices.SortFunc(paths, tree.Compare)
+	var out []string
+	for _, path := range paths {
+		if n := len(out); n == 0 || !strings.HasPrefix(path, out[n-1]+"/") {
+			out = append(out, path)
+		}
+	}
+	return out
 }
 
 // same tells whether two entries are known to be no different but in their time.

@@ -39,24 +39,23 @@ func TestWithheld(t *testing.T) {
 		{"nothing of Git", list("a", "config", "hooks/", "hooks/x"), list("a=2", "config=2"), nil},
 		{"the same on both sides", list(".git/", ".git/config"), list(".git/", ".git/config"), nil},
 		{"configuration", list(".git/", ".git/config"), list(".git/", ".git/HEAD", ".git/config=2", ".git/index=2"), []string{".git/config"}},
-		{"a new hook", list("d/", "d/.git/"), list("d/", "d/.git/", "d/.git/hooks/", "d/.git/hooks/x"), []string{"d/.git/hooks", "d/.git/hooks/x"}},
+		{"a new hook", list("d/", "d/.git/"), list("d/", "d/.git/", "d/.git/hooks/", "d/.git/hooks/x"), []string{"d/.git/hooks"}},
 		{"names in other cases", list(".git/"), list(".git/", ".git/con\ufb01g", ".git/COMMONDIR", ".git/hoo\u212as/"), []string{".git/COMMONDIR", ".git/con\ufb01g", ".git/hoo\u212as"}},
-		{"a new repository", nil, list("x/", "x/.git/", "x/.git/HEAD", "x/file"), []string{"x/.git", "x/.git/HEAD"}},
-		{"a new bare repository", nil, list("x/", "x/HEAD", "x/objects/", "x/refs/"), []string{"x", "x/HEAD", "x/objects", "x/refs"}},
+		{"a new repository", nil, list("x/", "x/.git/", "x/.git/HEAD", "x/file"), []string{"x/.git"}},
+		{"a new bare repository", nil, list("x/", "x/HEAD", "x/objects/", "x/refs/"), []string{"x"}},
 		{"a folder becomes a repository", list("x/", "x/config", "x/refs/", "x/objects/"), list("x/", "x/HEAD", "x/config", "x/refs/", "x/objects/"), []string{"x/HEAD"}},
 		{"through another one", list("x/", "x/config"), list("x/", "x/HEAD", "x/commondir", "x/config"), []string{"x/HEAD", "x/commondir"}},
 		{"the root is a bare repository", list("HEAD", "objects/", "refs/", "config"), list("HEAD=2", "objects/", "refs/", "config=2"), []string{"config"}},
 		{"a branch called config", list(".git/", ".git/refs/"), list(".git/", ".git/refs/", ".git/refs/config"), nil},
 		{".git is a file", list("sub/", "sub/.git"), list("sub/", "sub/.git=2"), []string{"sub/.git"}},
-		{".git becomes a link", list(".git/", ".git/HEAD"), list(".git@"), []string{".git", ".git/HEAD"}},
+		{".git becomes a link", list(".git/", ".git/HEAD"), list(".git@"), []string{".git"}},
 		{"a link in it", list(".git/", ".git/info/"), list(".git/", ".git/info@"), []string{".git/info"}},
-		{"hooks are gone", list(".git/", ".git/hooks/", ".git/hooks/x"), list(".git/"), []string{".git/hooks", ".git/hooks/x"}},
+		{"hooks are gone", list(".git/", ".git/hooks/", ".git/hooks/x"), list(".git/"), []string{".git/hooks"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			l := guard.Lists{Base: tt.near, Near: tt.near, Far: tt.far}
 			g := guard.New(l, guard.Options{})
 			got := g.Withheld(l)
-			slices.SortFunc(got.Git, tree.Compare)
 			if !slices.Equal(got.Git, tt.want) || got.IgnoreFile != nil {
 				t.Errorf("withheld %q and %q, want %q", got.Git, got.IgnoreFile, tt.want)
 			}
@@ -75,7 +74,6 @@ func TestWithheld(t *testing.T) {
 func TestIgnoreFileIsGuardedInTheRootOnly(t *testing.T) {
 	l := guard.Lists{Near: list("d/", "lists"), Far: list("d/", "d/"+ignore.FileName, ignore.FileName, ".OUTRIGGERIGNORE", "lists=2")}
 	w := guard.New(l, guard.Options{IgnoreFile: []string{ignore.FileName, "lists"}}).Withheld(l)
-	slices.Sort(w.IgnoreFile)
 	if want := []string{".OUTRIGGERIGNORE", ignore.FileName, "lists"}; !slices.Equal(w.IgnoreFile, want) {
 		t.Errorf("got %q, want %q", w.IgnoreFile, want)
 	}
