@@ -10,6 +10,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/cli/app"
 	"outrigger.dev/outrigger/internal/provider"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // Options are the command's flags.
@@ -60,7 +61,7 @@ func run(ctx context.Context, a *app.App, o Options, image string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if err == nil && !a.Flags.Quiet {
-			_, _ = fmt.Fprintln(a.IO.Out, node) // the rest goes on if nobody reads it
+			_, _ = fmt.Fprintln(a.IO.Out, sanitize.Line(node, 1<<10)) // the rest goes on if nobody reads it
 		}
 	})
 }

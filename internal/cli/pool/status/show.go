@@ -14,6 +14,7 @@ import (
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/cli/kube"
 	"outrigger.dev/outrigger/internal/cli/table"
+	"outrigger.dev/outrigger/internal/sanitize"
 )
 
 // eventsShown is what people are shown of the events: the last ones.
@@ -48,7 +49,7 @@ func last(position int32) int64 {
 
 // show prints r for people.
 func show(w io.Writer, r Result, now time.Time) error {
-	if _, err := io.WriteString(w, summary(r.Pool)); err != nil {
+	if _, err := io.WriteString(w, sanitize.Text(summary(r.Pool), 4<<10)); err != nil {
 		return err
 	}
 	for _, part := range []struct {
