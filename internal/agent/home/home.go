@@ -45,7 +45,7 @@ const ours = " outrigger:"
 
 const (
 	maxData    = 256 << 10 // of a file's content that is kept
-	maxEntries = 10000
+	maxEntries = 100000
 	maxRecord  = 64 << 20
 )
 
@@ -54,7 +54,7 @@ type entry struct {
 	Mode fs.FileMode  `json:"mode"` // type and permissions
 	Data []byte       `json:"data,omitempty"`
 	Link rawpath.Path `json:"link,omitempty"`
-	// Sum is the SHA-256 of a file that is too large to be kept.
+	// Sum is the SHA-256 of a file that is too large to be kept, or unreadable.
 	Sum []byte `json:"sum,omitempty"`
 }
 
@@ -104,6 +104,9 @@ func (h Home) Record(ctx context.Context) ([]byte, error) {
 	b, err := json.Marshal(rec)
 	if err != nil {
 		return nil, fault.New(fault.Internal, "home: %w", err)
+	}
+	if len(b) > maxRecord {
+		return nil, fault.New(fault.RemoteFile, "home: a record of %d bytes, want at most %d", len(b), maxRecord)
 	}
 	aside := h.File + ".new"
 	if err = os.WriteFile(aside, b, 0o600); err == nil {
@@ -160,6 +163,9 @@ func (h Home) add(found map[string]entry, name string, deep bool) error {
 	case info.Mode().IsRegular():
 		err = e.read(full)
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		e.Sum, err = unreadable, nil // root's, so no tenant could change it
+	}
 	if err != nil {
 		return disk.Fault("home", err)
 	}
@@ -168,7 +174,7 @@ func (h Home) add(found map[string]entry, name string, deep bool) error {
 		return nil
 	}
 	entries, err := os.ReadDir(full)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrPermission) {
 		return disk.Fault("home", err)
 	}
 	for _, sub := range entries {
@@ -178,6 +184,9 @@ func (h Home) add(found map[string]entry, name string, deep bool) error {
 	}
 	return nil
 }
+
+// unreadable stands for the digest of a file that may not be read.
+var unreadable = []byte("unreadable")
 
 // read reads a file's content, or its digest if it is large.
 func (e *entry) read(full string) error {
