@@ -160,6 +160,11 @@ generate: go ## everything in the tree that is made from something else in the t
 check: ## exactly what CI does
 	@.ci/run
 
+.PHONY: soak
+soak: go ## random cases for hours; goes on where it stopped (FOR=2h, ONLY=trees,pods, FRESH=1)
+	@tools/need $(TEST_PACKAGES)
+	@go run ./tools/soak -state $(CACHE)/soak $(if $(FOR),-for $(FOR)) $(if $(ONLY),-only $(ONLY)) $(if $(FRESH),-fresh)
+
 .PHONY: bench
 bench: build ## compare sync and start-up with scp, rsync, tar and ssh (FULL=1: the large data sets)
 	@tools/need openssh-client openssh-server rsync tar

@@ -33,12 +33,16 @@ import (
 type trap struct {
 	t                    *testing.T
 	root, outside, state string
+	mutate               func([]pack.Record) []pack.Record // what a hostile machine makes of its answers
 }
 
 func newTrap(t *testing.T) *trap {
 	t.Helper()
 	dir := t.TempDir()
-	tr := &trap{t, filepath.Join(dir, "root"), filepath.Join(dir, "outside"), filepath.Join(dir, "state")}
+	tr := &trap{
+		t: t, root: filepath.Join(dir, "root"), outside: filepath.Join(dir, "outside"), state: filepath.Join(dir, "state"),
+		mutate: func(recs []pack.Record) []pack.Record { return recs },
+	}
 	for _, err := range []error{
 		os.Mkdir(tr.root, 0o755),
 		os.Mkdir(tr.outside, 0o755),
@@ -377,7 +381,7 @@ func (tr *trap) hostile(cfg ClientConfig, list []pack.Record, content map[string
 					}
 					recs = append(recs, r)
 				}
-				err = l.putAll(recs)
+				err = l.putAll(tr.mutate(recs))
 			}
 			if err != nil {
 				return
