@@ -17,6 +17,7 @@ import (
 	"outrigger.dev/outrigger/internal/admit"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/test/hostilepod"
+	"outrigger.dev/outrigger/test/soak"
 )
 
 // What a Pod costs at most, of whatever size it is: it is copied, and its plans are written.
@@ -39,13 +40,11 @@ func TestHostilePods(t *testing.T) {
 
 // TestRandomHostilePods does so for mixed ones. The soak has more of them.
 func TestRandomHostilePods(t *testing.T) {
-	admitted := 0
-	for seed := range uint64(60) {
-		if affordable(t, fmt.Sprintf("seed %d", seed), hostilepod.Random(rand.New(rand.NewPCG(seed, 5)), "xcode")) {
-			admitted++
-		}
+	for _, seed := range soak.Seeds(t, 60) {
+		t.Run(soak.Name(seed), func(t *testing.T) {
+			affordable(t, "a mixed one", hostilepod.Random(rand.New(rand.NewPCG(seed, 5)), "xcode"))
+		})
 	}
-	t.Logf("%d of 60 admitted", admitted)
 }
 
 // affordable checks what an answer costs, and tells whether the Pod is admitted. It counts allocations and

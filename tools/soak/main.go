@@ -35,10 +35,11 @@ type campaign struct {
 var campaigns = []campaign{
 	{"trees", "./internal/worksync/transfer", "TestRandomEditsAgainstModel", 2_000, 50},
 	{"machines", "./internal/worksync/transfer", "TestRandomMachines", 10_000, 500},
-	{"archives", "./internal/parcel", "TestRandomArchives", 10_000, 500},
+	{"cuts", "./internal/worksync/transfer", "TestCutAnywhere", 2_000, 50},
 	{"pods", "./internal/admit", "TestRandomHostilePods", 1_000, 100},
 	{"links", "./test/chaos", "TestBrokenConnections", 5_000, 24},
-	{"kills", "./test/chaos", "TestKilledAtRandom", 5_000, 24},
+	{"clients", "./test/chaos", "TestKilledClient", 2_500, 12},
+	{"kills", "./test/chaos", "TestKilledParts", 2_500, 24},
 }
 
 // progress is what is known of a campaign.

@@ -247,9 +247,6 @@ func wholePath(at string) string {
 }
 
 func (p *prepared) checkPaths() error {
-	if trimmed := strings.TrimRight(p.At, "/"); trimmed != "" {
-		p.At = trimmed // completion and $DIR/ add slashes
-	}
 	if p.At != "" {
 		if p.dir == "" {
 			return fault.New(fault.Usage, "run: --at %s: there is no folder to show there with --no-sync", p.At)

@@ -18,6 +18,7 @@ import (
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/worksync/plan"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
+	"outrigger.dev/outrigger/test/soak"
 )
 
 // cutter is a connection that breaks after some bytes, counted in both
@@ -81,9 +82,9 @@ func (p *pair) cut(after int, op func(*transfer.Session, context.Context) (trans
 // several times in a row, and repeats until it is through.
 func TestCutAnywhere(t *testing.T) {
 	noGoroutines(t)
-	for seed := range seeds(t, 8) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			r := rand.New(rand.NewPCG(uint64(seed), 2))
+	for _, seed := range soak.Seeds(t, 8) {
+		t.Run(soak.Name(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 2))
 			p := newPair(t)
 			p.believe = true
 			edit(t, r, p.near, 25)

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"sort"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -214,19 +213,6 @@ func write(t testing.TB, root string, files map[string]string) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// seeds is how many random worlds a test tries; OUTRIGGER_TEST_SEEDS asks for
-// more than the few that everyday runs have time for.
-func seeds(t testing.TB, n int) int {
-	t.Helper()
-	if s := os.Getenv("OUTRIGGER_TEST_SEEDS"); s != "" {
-		var err error
-		if n, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return n
 }
 
 // noTemp fails the test if a temporary file is left below the roots.

@@ -16,6 +16,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
+	"outrigger.dev/outrigger/test/soak"
 )
 
 // The model is a dumb sync: trees are maps from path to all there is to know,
@@ -280,9 +281,9 @@ func sortedPaths(t *testing.T, root string) []string {
 func TestRandomEditsAgainstModel(t *testing.T) {
 	noGoroutines(t)
 	const rounds = 6
-	for seed := range seeds(t, 8) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			r := rand.New(rand.NewPCG(uint64(seed), 1))
+	for _, seed := range soak.Seeds(t, 8) {
+		t.Run(soak.Name(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 1))
 			p := newPair(t)
 			p.believe = true // edits delete what they like
 			edit(t, r, p.near, 30)
