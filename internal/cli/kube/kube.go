@@ -8,8 +8,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"net/url"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -139,11 +143,24 @@ func (c *Client) fault(what string, err error) error {
 	case noSuchAPI(err):
 		return fault.New(fault.Config, "cluster %s: has no Outrigger: no %s in the API", c.host, v1alpha1.GroupVersion).
 			WithRemedy("Install it (docs/howto/install.md), or choose another cluster with --context.")
-	case errors.As(err, new(*url.Error)), apierrors.IsTimeout(err), apierrors.IsServiceUnavailable(err):
+	case passing(err):
 		return fault.New(fault.Unreachable, "cluster %s: %w", c.host, err).
 			WithRemedy("Check the kubeconfig's server and the network on the way.")
 	}
 	return fault.New(fault.Protocol, "cluster %s: %s: %w", c.host, what, err)
+}
+
+// passing tells an error that says nothing of the request: the connection broke, or the API server
+// cannot answer now. Code 500 is among them: that is what "etcdserver: leader changed" and "request
+// timed out" come as.
+func passing(err error) bool {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		code := status.Status().Code
+		return code >= http.StatusInternalServerError || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout
+	}
+	return errors.As(err, new(*url.Error)) || errors.As(err, new(net.Error)) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // noSuchAPI tells "no such kind of object" from "no such object", which have the same code.
