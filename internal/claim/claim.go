@@ -34,6 +34,7 @@ type Claim struct {
 	provider provider.Provider
 	entry    *ledger.Entry
 	borrowed bool // the machine was there before us and stays
+	retained bool // it outlives Release
 }
 
 // Take writes the record, then makes the machine. When making it fails,
@@ -75,9 +76,32 @@ func Borrow(ctx context.Context, l *ledger.Ledger, p provider.Provider, name mac
 	return &Claim{Machine: m, provider: p, entry: entry, borrowed: true}, nil
 }
 
+// Retake takes a machine back whose client is gone. While others use it too, it is borrowed.
+func Retake(ctx context.Context, l *ledger.Ledger, p provider.Provider, name machine.Name) (*Claim, error) {
+	entry, err := l.Hold(name, false)
+	if fault.Is(err, fault.Busy) {
+		return Borrow(ctx, l, p, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := p.Get(ctx, name)
+	if err != nil {
+		return nil, joinRelease(err, entry.Release())
+	}
+	return &Claim{Machine: m, provider: p, entry: entry}, nil
+}
+
 // Keep lets the machine outlive this process until expires.
 func (c *Claim) Keep(expires time.Time) error {
 	return c.entry.Update(func(r *ledger.Record) { r.Keep, r.Expires = true, expires })
+}
+
+// Retain lets the machine outlive Release, for what of a run's results is nowhere else. It is not one
+// that was made to stay: a sweep removes it when the run's record has gone, or after until.
+func (c *Claim) Retain(until time.Time) error {
+	c.retained = true
+	return c.entry.Update(func(r *ledger.Record) { r.Expires = until })
 }
 
 // Record returns what the ledger says.
@@ -91,7 +115,7 @@ func (c *Claim) Borrowed() bool { return c.borrowed || c.entry.Record().Keep }
 // cancelled, since what is not given back leaks, but not for ever. When
 // deleting fails the record stays, for a sweep.
 func (c *Claim) Release(ctx context.Context) error {
-	if c.Borrowed() {
+	if c.Borrowed() || c.retained {
 		return c.entry.Release()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseLimit)

@@ -15,6 +15,7 @@ import (
 	"outrigger.dev/outrigger/internal/cli/config"
 	"outrigger.dev/outrigger/internal/cli/dev"
 	"outrigger.dev/outrigger/internal/cli/doctor"
+	"outrigger.dev/outrigger/internal/cli/fetch"
 	"outrigger.dev/outrigger/internal/cli/gc"
 	"outrigger.dev/outrigger/internal/cli/image"
 	"outrigger.dev/outrigger/internal/cli/outpost"
@@ -56,7 +57,7 @@ func exitCode(io *term.IO, err error) int {
 	case err == nil:
 		return 0
 	case errors.As(err, &exit):
-		return int(exit)
+		return fault.Byte(int(exit))
 	case errors.Is(err, syscall.EPIPE) && fault.Of(err) == fault.Internal:
 		return fault.ExitSignal + int(syscall.SIGPIPE) // as a shell reports "outrigger vm list | head -1"
 	}
@@ -88,6 +89,7 @@ itself failed, 126 and 127 as shells use them, 128+N for signal N.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		run.New(a),
+		fetch.New(a),
 		step.New(a),
 		claim.New(a),
 		vm.New(a),

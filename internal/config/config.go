@@ -74,6 +74,7 @@ type Run struct {
 	Absence     time.Duration     `yaml:"absence"`     // how long a run goes on without a client
 	BootTimeout time.Duration     `yaml:"bootTimeout"` // until SSH answers
 	Expires     time.Duration     `yaml:"expires"`     // when anybody may delete a machine that was left
+	Retain      time.Duration     `yaml:"retain"`      // how long a machine is kept for results that are not all here
 }
 
 // The limits that count where neither the file nor a flag says anything.
@@ -82,6 +83,7 @@ const (
 	DefaultAbsence     = 10 * time.Minute
 	DefaultBootTimeout = 3 * time.Minute
 	DefaultExpires     = 24 * time.Hour
+	DefaultRetain      = 24 * time.Hour
 )
 
 // Load reads the file at path, relative names in it from its folder. When it
@@ -132,7 +134,7 @@ func (c *Config) applyDefaults() {
 	for _, d := range []struct {
 		field *time.Duration
 		value time.Duration
-	}{{&c.Run.Absence, DefaultAbsence}, {&c.Run.BootTimeout, DefaultBootTimeout}, {&c.Run.Expires, DefaultExpires}} {
+	}{{&c.Run.Absence, DefaultAbsence}, {&c.Run.BootTimeout, DefaultBootTimeout}, {&c.Run.Expires, DefaultExpires}, {&c.Run.Retain, DefaultRetain}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}

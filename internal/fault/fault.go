@@ -24,6 +24,7 @@ const (
 	UnknownProvider  Kind = "UnknownProvider"  // no provider of that name
 	UnknownImage     Kind = "UnknownImage"     // no image of that name
 	UnknownPool      Kind = "UnknownPool"      // no pool of that name
+	UnknownRun       Kind = "UnknownRun"       // no run of that name whose results can be fetched
 	NameTaken        Kind = "NameTaken"        // a machine or image of that name exists and is not ours or differs
 	NoCapacity       Kind = "NoCapacity"       // the provider has no room now
 	ProviderRefused  Kind = "ProviderRefused"  // the provider says no, and will say so again
@@ -82,6 +83,7 @@ var Kinds = []Info{
 	{UnknownProvider, ExitOutrigger, false, "List what is configured with: outrigger config check"},
 	{UnknownImage, ExitOutrigger, false, "List the images with: outrigger image list"},
 	{UnknownPool, ExitOutrigger, false, "List the pools with: outrigger pool list"},
+	{UnknownRun, ExitOutrigger, false, "List what can be fetched with: outrigger fetch"},
 	{NameTaken, ExitOutrigger, false, "Choose another name, or delete what holds it."},
 	{NoCapacity, ExitOutrigger, true, "Wait until a machine is free, or raise the provider's limits."},
 	{ProviderRefused, ExitOutrigger, false, "The provider's own words say what it wants."},
@@ -192,6 +194,15 @@ func ExitCode(err error) int {
 		return e.Exit
 	}
 	return Lookup(Of(err)).Exit
+}
+
+// Byte is an exit code as the parent of a process is told it: its lowest 8 bits, of the 32 that
+// Windows has. What is not 0 stays not 0: then it is 1.
+func Byte(code int) int {
+	if code != 0 && code&0xff == 0 {
+		return 1
+	}
+	return code & 0xff
 }
 
 // Remedy returns what the reader of err can do, or "".

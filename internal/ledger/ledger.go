@@ -12,9 +12,7 @@ package ledger
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,7 +24,6 @@ import (
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
-	"outrigger.dev/outrigger/internal/rawpath"
 )
 
 // A Record is what is known here of one machine.
@@ -44,16 +41,20 @@ type Record struct {
 // Expired tells whether the record's time is over.
 func (r Record) Expired(now time.Time) bool { return !r.Expires.IsZero() && now.After(r.Expires) }
 
-// A Ledger is the folder of records.
-type Ledger struct{ dir string }
+// A Ledger is the folder of records, and that of runs beside it.
+type Ledger struct {
+	machines, runs folder
+}
 
 // Open returns the ledger below state, which it creates with mode 0700.
 func Open(state string) (*Ledger, error) {
-	dir := filepath.Join(state, "ledger")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fault.New(fault.LocalFile, "ledger: %w", err)
+	l := &Ledger{folder{filepath.Join(state, "ledger")}, folder{filepath.Join(state, "runs")}}
+	for _, f := range []folder{l.machines, l.runs} {
+		if err := os.MkdirAll(f.dir, 0o700); err != nil {
+			return nil, fault.New(fault.LocalFile, "ledger: %w", err)
+		}
 	}
-	return &Ledger{dir: dir}, nil
+	return l, nil
 }
 
 // ownerTemp begins the names of files that become the owner's.
@@ -74,7 +75,7 @@ func (l *Ledger) Secret() (machine.Secret, error) {
 
 // random returns the content of a file beside the ledger, n random bytes in hex, made at first use.
 func (l *Ledger) random(name string, n int) (string, error) {
-	path := filepath.Join(filepath.Dir(l.dir), name)
+	path := filepath.Join(filepath.Dir(l.machines.dir), name)
 	for {
 		b, err := os.ReadFile(path)
 		if err == nil {
@@ -87,7 +88,7 @@ func (l *Ledger) random(name string, n int) (string, error) {
 		_, _ = rand.Read(id) // never fails, see crypto/rand
 		// Link fails when another process was first; its word then counts. The name of the file does not
 		// tell what is in it.
-		tmp := filepath.Join(l.dir, ownerTemp+rand.Text())
+		tmp := filepath.Join(l.machines.dir, ownerTemp+rand.Text())
 		if err := writeSynced(tmp, []byte(hex.EncodeToString(id)+"\n")); err != nil {
 			return "", err
 		}
@@ -114,7 +115,7 @@ func (l *Ledger) Add(rec Record) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(l.file(rec.Name)); err == nil {
+	if _, err := os.Stat(l.machines.file(string(rec.Name))); err == nil {
 		lock.Unlock()
 		return nil, fault.New(fault.NameTaken, "machine %s: exists already", rec.Name)
 	}
@@ -139,7 +140,7 @@ func (l *Ledger) Hold(name machine.Name, shared bool) (*Entry, error) {
 	}
 	rec, err := l.Get(name) // again: it may have gone while we waited for the lock
 	if err != nil {
-		l.dropLock(name, lock)
+		l.machines.dropLock(string(name), lock)
 		return nil, err
 	}
 	return &Entry{l: l, rec: rec, lock: lock}, nil
@@ -159,40 +160,30 @@ func (e *Entry) Release() error { return e.lock.Unlock() }
 
 // Remove takes the record out of the ledger; its machine must be gone.
 func (e *Entry) Remove() error {
-	if err := os.Remove(e.l.file(e.rec.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.LocalFile, "ledger: %w", err)
-	}
-	e.l.dropLock(e.rec.Name, e.lock)
-	return nil
+	return e.l.machines.remove(string(e.rec.Name), e.lock)
 }
 
 // Get reads one record, held or not.
 func (l *Ledger) Get(name machine.Name) (Record, error) {
-	b, err := os.ReadFile(l.file(name))
+	var rec Record
+	err := l.machines.read(string(name), &rec)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Record{}, fault.New(fault.UnknownMachine, "machine %q: not known here", name)
 	}
-	if err != nil {
-		return Record{}, fault.New(fault.LocalFile, "ledger: %w", err)
-	}
-	var rec Record
-	if err := json.Unmarshal(b, &rec); err != nil {
-		return Record{}, fault.New(fault.LocalFile, "ledger: %s: %w", l.file(name), err)
-	}
-	return rec, nil
+	return rec, err
 }
 
 // List reads all records, by name. A record that cannot be read is left out
 // and named in the error, which does not stop the others.
 func (l *Ledger) List() ([]Record, error) {
-	names, err := rawpath.Glob(l.dir, "*.json")
+	names, err := l.machines.names()
 	if err != nil {
-		return nil, fault.New(fault.LocalFile, "ledger: %w", err)
+		return nil, err
 	}
 	var recs []Record
 	var errs []error
-	for _, path := range names {
-		rec, err := l.Get(machine.Name(strings.TrimSuffix(filepath.Base(path), ".json")))
+	for _, name := range names {
+		rec, err := l.Get(machine.Name(name))
 		switch {
 		case fault.Is(err, fault.UnknownMachine): // removed since the listing
 		case err != nil:
@@ -205,98 +196,14 @@ func (l *Ledger) List() ([]Record, error) {
 	return recs, errors.Join(errs...)
 }
 
-func (l *Ledger) file(n machine.Name) string { return filepath.Join(l.dir, string(n)+".json") }
-
-func (l *Ledger) tempFile(n machine.Name) string { return filepath.Join(l.dir, string(n)+".tmp") }
-
-func (l *Ledger) lockFile(n machine.Name) string { return filepath.Join(l.dir, string(n)+".lock") }
-
-// lock takes the lock of a name without waiting. The file may be removed by
-// its holder between our opening and our locking it; then the lock is on a
-// file that nobody else can see, and we try again.
+// lock takes the lock of a machine's name without waiting.
 func (l *Ledger) lock(n machine.Name, shared bool) (*flock.Flock, error) {
-	for {
-		lock := flock.New(l.lockFile(n), flock.SetPermissions(0o600))
-		try := lock.TryLock
-		if shared {
-			try = lock.TryRLock
-		}
-		ok, err := try()
-		if err != nil {
-			return nil, fault.New(fault.LocalFile, "ledger: lock %s: %w", n, err)
-		}
-		if !ok {
-			rec, _ := l.Get(n) // only to name the holder
-			return nil, fault.New(fault.Busy, "machine %s: in use by process %d", n, rec.Client)
-		}
-		same, err := l.sameFile(lock, n)
-		if err != nil || same {
-			return lock, err
-		}
-		lock.Unlock()
+	lock, err := l.machines.lock(string(n), shared)
+	if err == nil && lock == nil {
+		rec, _ := l.Get(n) // only to name the holder
+		return nil, fault.New(fault.Busy, "machine %s: in use by process %d", n, rec.Client)
 	}
+	return lock, err
 }
 
-func (l *Ledger) sameFile(lock *flock.Flock, n machine.Name) (bool, error) {
-	held, err := lock.Stat()
-	if err != nil {
-		return false, fault.New(fault.LocalFile, "ledger: lock %s: %w", n, err)
-	}
-	named, err := os.Stat(l.lockFile(n))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fault.New(fault.LocalFile, "ledger: lock %s: %w", n, err)
-	}
-	return os.SameFile(held, named), nil
-}
-
-// dropLock removes the lock's file while the lock is still held, so that
-// nobody can lock a file that is about to go without noticing. Windows cannot
-// remove an open file; there the file goes just after.
-func (l *Ledger) dropLock(n machine.Name, lock *flock.Flock) {
-	errBefore := os.Remove(l.lockFile(n))
-	lock.Unlock()
-	if errBefore != nil {
-		os.Remove(l.lockFile(n))
-	}
-}
-
-func (e *Entry) write() error {
-	b, err := json.MarshalIndent(e.rec, "", "  ")
-	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
-	}
-	// Only who holds the record writes it, so the name is nobody else's, and what a
-	// killed holder left is known to be left.
-	tmp := e.l.tempFile(e.rec.Name)
-	if err := writeSynced(tmp, append(b, '\n')); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, e.l.file(e.rec.Name)); err != nil {
-		os.Remove(tmp)
-		return fault.New(fault.LocalFile, "ledger: %w", err)
-	}
-	return nil
-}
-
-// writeSynced puts b on the disk for good.
-func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return fault.New(fault.LocalFile, "ledger: %w", err)
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		os.Remove(path)
-		return fault.New(fault.LocalFile, "ledger: %w", err)
-	}
-	return nil
-}
+func (e *Entry) write() error { return e.l.machines.write(string(e.rec.Name), e.rec) }

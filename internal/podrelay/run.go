@@ -175,10 +175,7 @@ func exitCode(e runclient.Exit) int {
 	if e.Signal != "" {
 		code = fault.ExitSignal + e.SigNum
 	}
-	if code != 0 && code&0xff == 0 {
-		return 1
-	}
-	return code & 0xff
+	return fault.Byte(code)
 }
 
 func asFault(err error) *fault.Error {
@@ -214,7 +211,7 @@ func (j *job) relayJob(signals <-chan string) (relay.Job, error) {
 	case started:
 		todo.Resume = true
 	case ended:
-		todo.Over = true
+		todo.Over, todo.Lease.Known = true, j.rec.Lease
 	default:
 		j.rec = record{Run: string(machine.NewName("run"))}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -33,16 +34,14 @@ func (f *folder) close() {
 	f.session, f.conn = nil, nil
 }
 
-// open opens the connection, takes the lease (again, after a reconnect: that is
-// idempotent) with the links given, and begins the sync, if there is one.
+// open opens the connection, takes the lease (or renews it, after a reconnect)
+// with the links given, and begins the sync, if there is one.
 // What can be asked for before an answer is here is, which saves round trips.
 func (f *folder) open(ctx context.Context, links []Link) error {
 	lease := f.job.Lease
 	begin := f.Dir != ""
 	conn, err := f.host.Open(ctx, host.Serve, func(c *wire.Conn) error {
-		err := c.SendRequest(wire.MethodLeaseAcquire, wire.LeaseAcquire{
-			Name: lease.Name, Owner: string(lease.Owner), Expires: time.Now().Add(lease.TTL), Note: lease.Note,
-		})
+		err := f.askLease(c)
 		for _, l := range links {
 			if err == nil {
 				err = c.SendRequest(wire.MethodLink, f.linkRequest(l))
@@ -72,7 +71,9 @@ func (f *folder) answers(ctx context.Context, links []Link) error {
 	if err := f.conn.RecvResponse(&got); err != nil {
 		return err
 	}
-	f.setLease(got)
+	if err := f.setLease(got); err != nil {
+		return err
+	}
 	for _, l := range links {
 		var answer wire.LinkAnswer
 		err := f.conn.RecvResponse(&answer)
@@ -91,6 +92,7 @@ func (f *folder) answers(ctx context.Context, links []Link) error {
 		Root: f.Dir, StateDir: f.StateDir, Exclude: f.Exclude, Fixed: f.Fixed, ProbeIn: f.ProbeIn,
 		AllowHere: f.AllowHere, AllowThere: f.AllowThere, TakeGit: f.TakeGit, TakeSetID: f.TakeSetID,
 		Prefer: f.Prefer, AsHere: f.AsHere,
+		Only: f.Only, Apart: f.Apart,
 		TempTag: f.TempTag, Progress: f.watcher.Progress, Log: f.job.Log,
 	})
 	return err
@@ -129,7 +131,7 @@ func (f *folder) sync(ctx context.Context, part Part) error {
 			f.close()
 			return err
 		}
-		f.left(report)
+		f.left(part, report)
 		f.watcher.Synced(part, report)
 		return nil
 	})
@@ -137,15 +139,29 @@ func (f *folder) sync(ctx context.Context, part Part) error {
 
 // left takes note of paths that were not moved. They stop nothing: the command
 // runs, the other files come back, and the job's error names them in the end.
-func (r *relay) left(report transfer.Report) {
+func (f *folder) left(part Part, report transfer.Report) {
+	r := f.relay
+	left, count := report.Left, report.LeftCount
+	if len(f.Only) > 0 {
+		left = slices.DeleteFunc(slices.Clone(left), func(l transfer.Left) bool { return !below(l.Path, f.Only) })
+		count = len(left)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, l := range report.Left {
+	r.short = r.short || part == Back && count > 0
+	for _, l := range left {
 		if len(r.result.Left) < maxLeft && !slices.Contains(r.result.Left, l) {
 			r.result.Left = append(r.result.Left, l)
 		}
 	}
-	r.result.LeftCount = max(len(r.result.Left), report.LeftCount)
+	r.result.LeftCount = max(len(r.result.Left), count)
+}
+
+// below tells whether path is one of paths, or below or above one.
+func below(path string, paths []string) bool {
+	return path == "." || slices.ContainsFunc(paths, func(p string) bool {
+		return path == p || strings.HasPrefix(path, p+"/") || strings.HasPrefix(p, path+"/")
+	})
 }
 
 // maxLeft bounds what is remembered of paths that were not moved.

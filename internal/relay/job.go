@@ -23,7 +23,7 @@ type Job struct {
 	Base    string
 	Command wire.RunSpec // Lease and Absence are filled in, and RunID if there is none
 	Streams runclient.Streams
-	// Signals are names without "SIG" that the user sends: INT, TERM, HUP.
+	// Signals are names without "SIG" that the user sends.
 	Signals <-chan string
 	// Grace, if not 0, makes signals be what they are in a container: all go to
 	// the command, and what is left of it so long after a TERM is killed.
@@ -33,6 +33,9 @@ type Job struct {
 	// Resume says that the run may have been started by somebody who died: it is
 	// joined, and no files are brought up to it.
 	Resume bool
+	// Attach says that the run was started by somebody who died: it is joined as with Resume, but not
+	// started if it is not there, and left alone when ctx ends. See runclient.Options.
+	Attach bool
 	// Over says that the command ended and only its files are to come back.
 	Over bool
 	// Starting is called when all is ready for the command, which it may change; an
@@ -43,15 +46,28 @@ type Job struct {
 	// Absence is how long the machine goes on without us, and we without it.
 	Absence time.Duration
 	Log     *slog.Logger
+	Now     func() time.Time // the clock; nil: this computer's
 }
+
+// joins tells whether there may be a run already, to which no files are brought up.
+func (j Job) joins() bool { return j.Resume || j.Attach }
 
 // A Lease names the folder on the machine that the job lives in.
 type Lease struct {
 	Name  string
 	Owner machine.Owner
 	Note  string // shown to people who ask who holds the machine
-	// TTL is how long the lease outlives its last renewal.
+	// TTL is how long the lease outlives its last renewal. If the results are to be had after a client
+	// was killed, that is for how long.
 	TTL time.Duration
+	// Hold is how long after its last renewal the lease takes one of the machine's slots, while nothing
+	// runs in it; 0: as long as it lives.
+	Hold time.Duration
+	// Known, if not zero, is when the machine made the lease: it is to be that one, and is not made
+	// anew. What another one of the same name has is not of this run.
+	Known time.Time
+	// Renewed is called when the lease lives until then. May be nil.
+	Renewed func(until time.Time)
 	// End releases the lease when the job is over. It is for machines that
 	// stay and folders that do not.
 	End bool
@@ -74,6 +90,10 @@ type Files struct {
 	// AsHere that the command could not read here what we cannot; both likewise.
 	Prefer plan.Prefer
 	AsHere bool
+	// Only, if there are any, are the paths that come back, with what is below them.
+	Only []string
+	// Apart: Dir is not the folder that went up, but an empty one; see transfer.ClientConfig.
+	Apart bool
 	// Up: nothing comes back.
 	Up bool
 	// Hold is called before files are moved, and what it returns afterwards. It
@@ -130,6 +150,11 @@ type Result struct {
 	// Ran tells that the command was started and its end is known: Exit.
 	Ran  bool
 	Exit runclient.Exit
+	// Started tells that the command may have been started, whether or not its end is known.
+	Started bool
+	// Whole tells that all that it wrote is here. A command that was Started and is not Whole has
+	// results on the machine that are nowhere else.
+	Whole bool
 	// Work is the lease's work folder on the machine.
 	Work string
 	// Left are the paths that stayed as they are, on the way up or back, while all
@@ -137,3 +162,6 @@ type Result struct {
 	Left      []transfer.Left
 	LeftCount int
 }
+
+// Incomplete tells that there may be results on the machine that are nowhere else.
+func (r Result) Incomplete() bool { return r.Started && !r.Whole }

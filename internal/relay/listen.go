@@ -6,11 +6,14 @@ import (
 )
 
 // Listen reports this process's signals until stop is called: those of names, by their
-// names in the protocol.
+// names in the protocol. What our caller has us ignore stays ignored, as nohup and
+// shells want for what they start in the background.
 func Listen(names map[os.Signal]string) (signals <-chan string, stop func()) {
 	raw := make(chan os.Signal, 16)
 	for s := range names {
-		signal.Notify(raw, s)
+		if !signal.Ignored(s) {
+			signal.Notify(raw, s)
+		}
 	}
 	named := make(chan string)
 	quit, done := make(chan struct{}), make(chan struct{})

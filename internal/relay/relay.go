@@ -22,13 +22,9 @@ import (
 	"outrigger.dev/outrigger/internal/host"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/runclient"
-	"outrigger.dev/outrigger/internal/sanitize"
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/worksync/transfer"
 )
-
-// releaseLimit bounds the release of a lease, which goes on after ctx is cancelled.
-const releaseLimit = 30 * time.Second
 
 // maxReleased bounds how many things a machine may name that are left there.
 const maxReleased = 20
@@ -36,6 +32,12 @@ const maxReleased = 20
 // Do carries out the job on the machine. The error is what we failed to do; a
 // command that failed is in the Result alone.
 func Do(ctx context.Context, h *host.Host, job Job, watcher Watcher) (Result, error) {
+	if job.Lease.TTL <= 0 {
+		return Result{}, fault.New(fault.Internal, "lease %s: a time of %s, want more than 0", job.Lease.Name, job.Lease.TTL)
+	}
+	if job.Now == nil {
+		job.Now = time.Now
+	}
 	stop, ctx := watch(ctx, job.Signals, job.Grace)
 	defer stop.end()
 	r := &relay{host: h, job: job, watcher: watcher, stop: stop}
@@ -51,7 +53,7 @@ func Do(ctx context.Context, h *host.Host, job Job, watcher Watcher) (Result, er
 	if left := transfer.LeftFault(r.result.Left, r.result.LeftCount); left != nil {
 		err = joinFaults([]error{err, left})
 	}
-	if job.Lease.End {
+	if job.Lease.End && !r.result.Incomplete() {
 		err = r.end(ctx, err)
 	}
 	return r.result, cause(ctx, err)
@@ -72,17 +74,13 @@ type relay struct {
 	lease  wire.Lease
 	linked []wire.LinkRequest // links that were made
 	result Result
-}
-
-func (r *relay) setLease(l wire.Lease) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.lease, r.result.Work = l, l.Work
+	short  bool // not all files came back
 }
 
 func (r *relay) do(ctx context.Context) error {
 	if r.job.Over {
-		return r.back(ctx)
+		r.result.Started = true
+		return r.bringBack(ctx, nil)
 	}
 	if err := r.prepare(ctx); err != nil {
 		return err
@@ -100,19 +98,28 @@ func (r *relay) do(ctx context.Context) error {
 	if r.result.Ran && r.job.Ended != nil {
 		err = joinFaults([]error{err, r.job.Ended(r.result.Exit)})
 	}
-	if !r.result.Ran {
+	// A run of which the machine only knows that it is over has left its files there all the same.
+	if !r.result.Ran && (!r.result.Started || !fault.Is(err, fault.RunLost)) {
 		return err
 	}
 	err = joinFaults([]error{err, r.checkLinks(ctx)})
-	// Whatever went wrong since: what the command wrote is brought back before that is told.
-	if backErr := r.back(ctx); backErr != nil {
-		if err == nil {
-			return backErr
-		}
-		return fault.New(fault.Of(err), "%w; and bringing files back: %v", err, backErr)
-	}
-	return err
+	return r.bringBack(ctx, err)
 }
+
+// bringBack brings the files back, whatever went wrong since the command ended, which is told then.
+func (r *relay) bringBack(ctx context.Context, err error) error {
+	backErr := r.back(ctx)
+	r.result.Whole = backErr == nil && !r.short
+	switch {
+	case backErr == nil:
+		return err
+	case err == nil:
+		return backErr
+	}
+	return fault.New(fault.Of(err), "%w; and bringing files back: %v", err, backErr)
+}
+
+func (r *relay) now() time.Time { return r.job.Now() }
 
 // prepare takes the lease, makes the links, brings the files up, and opens the
 // run's connection beside that.
@@ -129,7 +136,7 @@ func (r *relay) prepare(ctx context.Context) error {
 			return nil
 		})
 		for _, f := range r.folders {
-			if f != r.control && !r.job.Resume {
+			if f != r.control && !r.job.joins() {
 				g.Go(func() error { return f.sync(gctx, Up) })
 			}
 		}
@@ -172,6 +179,8 @@ func (r *relay) run(ctx context.Context) error {
 	exit, err := runclient.Run(ctx, r.dial, spec, streams, runclient.Options{
 		Log:    r.job.Log,
 		Resume: r.job.Resume,
+		Attach: r.job.Attach,
+		Asked:  func() { r.result.Started = true },
 		Lost:   func(cause error) { r.watcher.Lost(cause, r.job.Absence) },
 		Back:   r.watcher.Back,
 		Warn:   r.watcher.Warn,
@@ -180,6 +189,9 @@ func (r *relay) run(ctx context.Context) error {
 	r.watcher.Ended()
 	r.result.Exit = exit
 	r.result.Ran = err == nil || fault.Is(err, fault.TimedOut)
+	if runclient.Refused(err) {
+		r.result.Started = false
+	}
 	return cause(ctx, err)
 }
 
@@ -192,26 +204,6 @@ func (r *relay) dial(ctx context.Context) (*wire.Conn, error) {
 	return r.host.Open(ctx, host.Connect, nil)
 }
 
-// end releases the lease. An error that is there already is told first.
-func (r *relay) end(ctx context.Context, err error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseLimit)
-	defer cancel()
-	var released wire.LeaseReleased
-	endErr := r.persist(ctx, func(ctx context.Context) error {
-		return r.host.Call(ctx, wire.MethodLeaseRelease, wire.LeaseRelease{Name: r.job.Lease.Name}, &released)
-	})
-	for _, left := range released.Left[:min(len(released.Left), maxReleased)] {
-		r.watcher.Warn("left on the machine: " + sanitize.Line(left, maxPath))
-	}
-	switch {
-	case endErr == nil:
-		return err
-	case err == nil:
-		return fault.New(fault.Of(endErr), "release lease %s: %w", r.job.Lease.Name, endErr)
-	}
-	return fault.New(fault.Of(err), "%w; and releasing lease %s: %v", err, r.job.Lease.Name, endErr)
-}
-
 func (r *relay) close() {
 	r.control.close()
 	for _, f := range r.folders {
@@ -219,32 +211,5 @@ func (r *relay) close() {
 	}
 	if r.early != nil {
 		r.early.Close()
-	}
-}
-
-// keepLease renews the lease until the returned function is called.
-func (r *relay) keepLease(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(r.job.Lease.TTL / 3)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			renew := wire.LeaseRenew{Name: r.job.Lease.Name, Expires: time.Now().Add(r.job.Lease.TTL)}
-			if err := r.host.Call(ctx, wire.MethodLeaseRenew, renew, nil); err != nil {
-				// The next tick tries again, twice before the lease expires.
-				r.job.Log.Info("lease not renewed", "lease", r.job.Lease.Name, "cause", err)
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
 	}
 }

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -11,9 +12,10 @@ import (
 )
 
 // A stopper decides what a signal from the user means. While the user's command
-// runs, the first goes to the command and the second makes us give up waiting;
-// before and after, the first stops what we do. It never stops the cleaning up,
-// which is the caller's and has a context of its own.
+// runs, it goes to the command; but the second that asks for the end (INT, TERM,
+// HUP) makes us give up waiting. Before and after, the first that ends programs
+// stops what we do. It never stops the cleaning up, which is the caller's and has
+// a context of its own.
 //
 // With a grace, as in a container, all signals go to the command while it
 // runs, one that comes before stops what we do, and after a TERM time runs out:
@@ -23,11 +25,13 @@ type stopper struct {
 	cancel  context.CancelCauseFunc
 	forward chan string
 	grace   time.Duration
+	news    chan struct{} // something is queued; holds one
 
 	mu      sync.Mutex
+	queue   []string // for the command
 	running bool
 	ran     bool
-	told    bool // the command has been sent a signal
+	told    bool // the command has been asked to end
 	timers  []*time.Timer
 }
 
@@ -38,48 +42,85 @@ const killAfter = 3 * time.Second
 // watch reads signals ("INT", "TERM", …) until ctx ends.
 func watch(ctx context.Context, signals <-chan string, grace time.Duration) (*stopper, context.Context) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	s := &stopper{cancel: cancel, forward: make(chan string, 8), grace: grace}
+	s := &stopper{cancel: cancel, forward: make(chan string), grace: grace, news: make(chan struct{}, 1)}
+	go s.pump(ctx)
 	go func() {
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case sig := <-signals:
-				s.signal(ctx, sig)
+				s.signal(sig)
 			}
 		}
 	}()
 	return s, ctx
 }
 
-func (s *stopper) signal(ctx context.Context, sig string) {
+func (s *stopper) signal(sig string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running && (!s.told || s.grace > 0) {
-		s.told = true
-		s.send(ctx, sig)
+	if asks := sig == "INT" || sig == "TERM" || sig == "HUP"; s.running && (!asks || !s.told || s.grace > 0) {
+		s.told = s.told || asks
+		s.send(sig)
 		if s.grace > 0 && sig == "TERM" && s.timers == nil {
-			s.count(ctx, sig)
+			s.count(sig)
 		}
 		return
 	}
-	if _, ends := Numbers[sig]; s.grace > 0 && (s.ran || !ends) {
+	if _, ends := Numbers[sig]; !ends || s.grace > 0 && s.ran {
 		return
 	}
 	s.cancel(Interrupted(sig))
 }
 
-func (s *stopper) send(ctx context.Context, sig string) {
+// send queues a signal for the command, with s.mu held. As in the kernel, one that waits already is
+// not queued twice.
+func (s *stopper) send(sig string) {
+	if slices.Contains(s.queue, sig) {
+		return
+	}
+	s.queue = append(s.queue, sig)
 	select {
-	case s.forward <- sig:
-	case <-ctx.Done():
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+// pump hands the queue on, however long the command's side takes, until ctx ends.
+func (s *stopper) pump(ctx context.Context) {
+	for {
+		s.mu.Lock()
+		sig := ""
+		if len(s.queue) > 0 {
+			sig = s.queue[0]
+			s.queue = s.queue[1:]
+		}
+		s.mu.Unlock()
+		if sig == "" {
+			select {
+			case <-s.news:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		select {
+		case s.forward <- sig:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
 // count begins to count the grace down.
-func (s *stopper) count(ctx context.Context, sig string) {
+func (s *stopper) count(sig string) {
 	s.timers = []*time.Timer{
-		time.AfterFunc(s.grace, func() { s.send(ctx, "KILL") }),
+		time.AfterFunc(s.grace, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.send("KILL")
+		}),
 		time.AfterFunc(s.grace+killAfter, func() { s.cancel(Interrupted(sig)) }),
 	}
 }

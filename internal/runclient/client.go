@@ -90,8 +90,11 @@ func (c *client) run(ctx context.Context) (Exit, error) {
 	err := c.hold(life)
 	p := c.out.look()
 	if p.exit == nil {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return Exit{}, interrupted(ctx)
+		case p.broken != nil && c.opts.Attach:
+			return brokenStream(Exit{}, p.broken)
 		}
 		return Exit{}, err
 	}
@@ -104,10 +107,13 @@ func (c *client) run(ctx context.Context) (Exit, error) {
 	return *p.exit, c.judge(*p.exit)
 }
 
-// giveUp has the run killed, and tells whether there may be one.
+// giveUp has the run killed, and tells whether there may be one that is ours to kill.
 func (c *client) giveUp() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.opts.Attach {
+		return false
+	}
 	if !c.killing {
 		c.killing = true
 		close(c.kill)
@@ -165,7 +171,10 @@ func (c *client) watchStreams(ctx context.Context, end context.CancelFunc) {
 	for {
 		p := c.out.look()
 		if p.broken != nil {
-			c.giveUp()
+			if !c.giveUp() {
+				end() // it is not ours to kill
+				return
+			}
 			select {
 			case <-time.After(c.spec.KillGrace + killSlack):
 				end()

@@ -10,6 +10,7 @@ package runclient
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"time"
@@ -31,7 +32,8 @@ type Streams struct {
 	// then is abandoned, and what it returns is lost.
 	In       io.Reader
 	Out, Err io.Writer
-	// Signals are sent to the run's whole process tree: names without SIG (INT, TERM, HUP, QUIT, KILL, USR1, USR2).
+	// Signals are names without SIG: INT, TERM, HUP and KILL are sent to the run's whole process tree,
+	// others, such as QUIT, USR1 and USR2, to its main process.
 	Signals <-chan string
 	// Resize follows the terminal's size; only for a run with a TTY.
 	Resize <-chan wire.WinSize
@@ -49,6 +51,12 @@ type Options struct {
 	// Resume joins the run of that name, if there is one, in the place of a client
 	// that died: what that one acknowledged is not repeated.
 	Resume bool
+	// Attach joins the run, in the place of a client that died as with Resume, and never starts
+	// it. It is as it would have been with its own client, but for the end of ctx, or of a stream of
+	// ours: that leaves it alone. Of a run that is not there the fault is RunLost.
+	Attach bool
+	// Asked is called before a start is first sent: from then on there may be a run. It must not block.
+	Asked func()
 	// Started is called when the run is there. It must not block.
 	Started func()
 	// Lost and Back tell of a connection that broke, and of the run joined
@@ -69,3 +77,14 @@ type Options struct {
 func Run(ctx context.Context, dial Dial, spec wire.RunSpec, streams Streams, opts Options) (Exit, error) {
 	return newClient(dial, spec, streams, opts).run(ctx)
 }
+
+// Refused tells of an error of Run that the machine did not start the run, so that there is nothing of it.
+func Refused(err error) bool {
+	var r refusal
+	return errors.As(err, &r)
+}
+
+// A refusal is the machine's answer to a start that it did not carry out.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }

@@ -68,12 +68,16 @@ func (c *client) join(conn *wire.Conn) (answer wire.RunJoined, err error) {
 	slow := time.AfterFunc(joinLimit, func() { conn.Close() })
 	defer slow.Stop()
 	c.mu.Lock()
+	first := !c.asked
 	c.asked = true
 	started := c.started
 	c.mu.Unlock()
-	if started {
+	if first && c.opts.Asked != nil {
+		c.opts.Asked()
+	}
+	if started || c.opts.Attach {
 		have := c.out.look().received
-		err = conn.SendRequest(wire.MethodRunAttach, wire.RunAttach{RunID: c.spec.RunID, Lease: c.spec.Lease, Have: have, Ping: c.opts.Ping})
+		err = conn.SendRequest(wire.MethodRunAttach, wire.RunAttach{RunID: c.spec.RunID, Lease: c.spec.Lease, Have: have, Ping: c.opts.Ping, Resume: !started})
 	} else {
 		err = conn.SendRequest(wire.MethodRunStart, wire.RunStart{Spec: c.spec, Ping: c.opts.Ping, Resume: c.opts.Resume})
 	}
@@ -99,12 +103,12 @@ func (c *client) join(conn *wire.Conn) (answer wire.RunJoined, err error) {
 		return answer, finalError{fault.New(fault.Protocol, "run: decode response: %w", err)}
 	}
 	if r.Fault != nil {
-		return answer, finalError{r.Fault.Err()}
+		return answer, finalError{c.refused(r.Fault.Err(), first)}
 	}
 	if err := wire.Unmarshal(r.Body, &answer); err != nil {
 		return answer, finalError{fault.New(fault.Protocol, "run: decode response: %w", err)}
 	}
-	if !started && c.opts.Resume {
+	if !started && (c.opts.Resume || c.opts.Attach) {
 		c.out.resume(answer.From)
 		c.in.resume(answer.Have)
 	}
@@ -118,6 +122,15 @@ func (c *client) join(conn *wire.Conn) (answer wire.RunJoined, err error) {
 		c.opts.Started()
 	}
 	return answer, nil
+}
+
+// refused marks the answer to the only start that was ever sent: what else may have been done to an
+// earlier one is not known.
+func (c *client) refused(err error, first bool) error {
+	if first && !c.opts.Resume && !c.opts.Attach && !fault.Is(err, fault.RunLost) {
+		return refusal{err}
+	}
+	return err
 }
 
 // receive reads frames until the connection breaks or makes no sense. It

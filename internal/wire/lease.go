@@ -53,6 +53,9 @@ type LeaseAcquire struct {
 	Slots int `cbor:"4,keyasint,omitempty"`
 	// Note is shown to people who ask who holds the machine ("alice@laptop").
 	Note string `cbor:"5,keyasint,omitempty"`
+	// Held is until when the lease takes one of the slots, beside the time in which something runs
+	// in it: after that only its folder stays, until Expires. Zero: as long as the lease.
+	Held time.Time `cbor:"6,keyasint,omitzero"`
 }
 
 // A Lease is one use of a machine.
@@ -67,12 +70,20 @@ type Lease struct {
 	// Releasing tells that somebody began to release it, and perhaps died.
 	Releasing bool `cbor:"8,keyasint,omitempty"`
 	Runs      int  `cbor:"9,keyasint,omitempty"` // runs that have not ended
+	// Held is until when it takes a slot; zero: as long as it lives.
+	Held time.Time `cbor:"10,keyasint,omitzero"`
+}
+
+// Takes tells whether the lease takes one of the machine's slots.
+func (l Lease) Takes(now time.Time) bool {
+	return now.Before(l.Expires) && (l.Held.IsZero() || now.Before(l.Held) || l.Runs > 0)
 }
 
 // A LeaseRenew moves a lease's expiry.
 type LeaseRenew struct {
 	Name    string    `cbor:"1,keyasint"`
 	Expires time.Time `cbor:"2,keyasint"`
+	Held    time.Time `cbor:"3,keyasint,omitzero"` // as in LeaseAcquire
 }
 
 // A LeaseRelease ends a lease: what runs is killed, links and folder go. It

@@ -78,6 +78,8 @@ type RunSpec struct {
 	SpoolLimit int64 `cbor:"11,keyasint,omitempty"`
 	// Locale is the client's LANG and LC_*, as "K=V": for what the machine's login does not say itself.
 	Locale []string `cbor:"20,keyasint,omitempty"`
+	// ErrPipe has standard error be a pipe of its own where the rest is a terminal. Windows cannot.
+	ErrPipe bool `cbor:"12,keyasint,omitempty"`
 }
 
 // A WinSize is that of a terminal, in characters.
@@ -102,6 +104,8 @@ type RunAttach struct {
 	Lease string        `cbor:"2,keyasint"`
 	Have  Pos           `cbor:"3,keyasint"` // the client has the output log up to here
 	Ping  time.Duration `cbor:"4,keyasint,omitempty"`
+	// Resume: as in RunStart, and Have says nothing.
+	Resume bool `cbor:"5,keyasint,omitempty"`
 }
 
 // A RunJoined answers both.

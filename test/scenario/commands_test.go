@@ -22,6 +22,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"start":        start,
 	"await":        await,
 	"await-file":   awaitFile,
+	"await-gc":     awaitGC,
 	"signal":       sendSignal,
 	"end":          end,
 	"sshd":         server,
@@ -157,9 +158,24 @@ func awaitFile(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+func awaitGC(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, len(args) == 1, "await-gc PATTERN")
+	re, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	var said string
+	if !poll(patience, func() bool {
+		ts.Check(ts.Exec("outrigger", "gc"))
+		said = ts.ReadFile("stdout")
+		return re.MatchString(said)
+	}) {
+		ts.Fatalf("gc never says %q, in the end %q", args[0], said)
+	}
+}
+
 func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}
-	want(ts, neg, len(args) == 2 && signals[args[1]] != 0, "signal NAME INT|TERM|HUP|KILL")
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL,
+		"QUIT": syscall.SIGQUIT, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2}
+	want(ts, neg, len(args) == 2 && signals[args[1]] != 0, "signal NAME INT|TERM|HUP|QUIT|USR1|USR2|KILL")
 	ts.Check(named(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }
 

@@ -9,7 +9,8 @@
 //	start NAME COMMAND...       run beside the script
 //	await NAME PATTERN          until its output, stdout or stderr, matches
 //	await-file FILE             until the file is there
-//	signal NAME SIGNAL          INT, TERM, HUP, KILL
+//	await-gc PATTERN            repeat outrigger gc until it says so
+//	signal NAME SIGNAL          INT, TERM, HUP, QUIT, USR1, USR2, KILL
 //	end NAME CODE               wait for it; its stdout and stderr can be matched then
 //	sshd NAME [stop|restart|kill]    an OpenSSH server; sets NAME_PORT, NAME_USER, NAME_HOME, NAME_KEY, NAME_HOSTKEY
 //	proxy NAME PORT             a proxy in front of a port; sets NAME_PORT

@@ -133,6 +133,7 @@ func exitCodes() string {
 | %d | the command cannot be executed |
 | %d | the command does not exist on the machine |
 | %d+N | signal N ended the command, or Outrigger |
+| 1 | also a code whose lowest 8 bits, which are passed on, are 0, such as 256 or 0xC0000100 on Windows; the event `+"`exit`"+` of `+"`--output json`"+` has it whole |
 
 A command may use these codes too. Where the difference counts, `+"`--output json`"+` tells it: an error of ours is an event with its kind.
 

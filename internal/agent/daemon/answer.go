@@ -91,6 +91,9 @@ func (s *server) answer(ctx context.Context, conn *wire.Conn, leases *lease.Stor
 		if err != nil {
 			return conn.Respond(nil, err)
 		}
+		if q.Resume {
+			return orStreamed(run.Resume(ctx, conn, q.Ping))
+		}
 		return orStreamed(run.Stream(ctx, conn, q.Have, q.Ping))
 	case wire.MethodRunKill:
 		var q wire.RunKill

@@ -20,6 +20,7 @@ type Lease struct {
 	Note      string    `json:"note,omitempty"`
 	Created   time.Time `json:"created"`
 	Expires   time.Time `json:"expires"`
+	Held      time.Time `json:"held,omitzero"`       // until when it takes a slot; zero: as long as it lives
 	Releasing bool      `json:"releasing,omitempty"` // no run may start any more
 	Links     []Link    `json:"links,omitempty"`
 	Rewrites  []Rewrite `json:"rewrites,omitempty"`

@@ -77,7 +77,7 @@ func (s *Store) Acquire(ctx context.Context, req wire.LeaseAcquire) (wire.Lease,
 	case err == nil && rec.Releasing:
 		return wire.Lease{}, fault.New(fault.Busy, "lease %s: is being released", req.Name)
 	case err == nil:
-		rec.Expires = clamp(req.Expires, now)
+		rec.Expires, rec.Held = clamp(req.Expires, now), req.Held
 		if len(rec.Key) == 0 {
 			rec.Key = disk.HashKey(s.key) // it was made by a client that had none yet
 		}
@@ -96,7 +96,7 @@ func (s *Store) Acquire(ctx context.Context, req wire.LeaseAcquire) (wire.Lease,
 	if err != nil {
 		return wire.Lease{}, err
 	}
-	rec = disk.Lease{Name: req.Name, Owner: req.Owner, Note: req.Note, Created: now.UTC(), Expires: clamp(req.Expires, now), Tmp: tmp,
+	rec = disk.Lease{Name: req.Name, Owner: req.Owner, Note: req.Note, Created: now.UTC(), Expires: clamp(req.Expires, now), Tmp: tmp, Held: req.Held,
 		Group: strings.ToLower(rand.Text()[:groupLen]), Key: disk.HashKey(s.key)}
 	return s.describe(dir, rec), s.create(ctx, dir, rec)
 }
@@ -109,9 +109,16 @@ func (s *Store) room(slots int) error {
 	if slots <= 0 {
 		return nil
 	}
-	held, broken, err := s.all()
+	recs, broken, err := s.all()
 	if err != nil {
 		return err
+	}
+	now := time.Now()
+	var held []disk.Lease
+	for _, rec := range recs {
+		if dir, err := s.root.Lease(rec.Name); err != nil || s.describe(dir, rec).Takes(now) {
+			held = append(held, rec)
+		}
 	}
 	for _, b := range broken {
 		if b.runs() > 0 { // nobody can use it, but what runs in it takes its room
@@ -164,7 +171,7 @@ func (s *Store) create(ctx context.Context, dir disk.LeaseDir, rec disk.Lease) e
 func (s *Store) Renew(ctx context.Context, req wire.LeaseRenew) (wire.Lease, error) {
 	var out wire.Lease
 	err := s.Update(ctx, req.Name, func(dir disk.LeaseDir, rec *disk.Lease) error {
-		rec.Expires = clamp(req.Expires, time.Now())
+		rec.Expires, rec.Held = clamp(req.Expires, time.Now()), req.Held
 		out = s.describe(dir, *rec)
 		return nil
 	})
@@ -297,7 +304,7 @@ func (s *Store) describe(dir disk.LeaseDir, rec disk.Lease) wire.Lease {
 		work = "" // cannot be: "" leads nowhere else
 	}
 	out := wire.Lease{Name: rec.Name, Owner: rec.Owner, Created: rec.Created, Expires: rec.Expires,
-		Dir: string(dir), Work: work, Note: rec.Note, Releasing: rec.Releasing}
+		Dir: string(dir), Work: work, Note: rec.Note, Releasing: rec.Releasing, Held: rec.Held}
 	runs, err := dir.List()
 	if err != nil {
 		s.log.Warn("list runs", "lease", rec.Name, "error", err)

@@ -17,7 +17,8 @@ import (
 // uninterruptible wait can take for ever: then we say so.
 const killLimit = 10 * time.Second
 
-// Signal sends a signal, named without SIG, to every process of the tree once.
+// Signal sends a signal, named without SIG: one that asks for the end to every process of the tree
+// once; any other, which ends programs that do not expect it, to the main process, as in a container.
 func (p *Process) Signal(name string) error {
 	sig := unix.SignalNum("SIG" + name)
 	if sig == 0 {
@@ -26,8 +27,15 @@ func (p *Process) Signal(name string) error {
 	if sig == syscall.SIGKILL {
 		return p.Kill()
 	}
-	_, err := send(p.id, sig)
-	return err
+	switch sig {
+	case syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP:
+		_, err := send(p.id, sig)
+		return err
+	}
+	if err := p.os.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal %s: %w", name, err)
+	}
+	return nil
 }
 
 // Kill kills the whole tree and returns when nothing of it is left, but for

@@ -39,13 +39,15 @@ type Spec struct {
 	// in it is found whatever it does ([KillGroup]).
 	Group string
 	Umask *int // nil: that of the starter
+	// ErrPipe: with a TTY, standard error is a pipe all the same. Not on Windows.
+	ErrPipe bool
 }
 
 // A Process is a command under way.
 type Process struct {
 	// Stdin is closed to say that there is no more; on a terminal see EndInput.
 	Stdin io.WriteCloser
-	// Stdout and Stderr end when no process holds their other end. Stderr is nil on a terminal.
+	// Stdout and Stderr end when no process holds their other end. Stderr is nil if it is the terminal.
 	Stdout, Stderr *os.File
 
 	id Identity

@@ -26,7 +26,7 @@ func (s *Starter) Start(spec Spec) (*Process, error) {
 	cmd := &exec.Cmd{Path: spec.Path, Args: spec.Argv, Dir: spec.Dir, Env: append(spec.Env[:len(spec.Env):len(spec.Env)], Marker+"="+spec.ID)}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	p := &Process{os: osProcess{cmd: cmd, starter: s}}
-	theirs, err := p.connect(spec.TTY)
+	theirs, err := p.connect(spec)
 	if err == nil {
 		cmd, err = s.startIn(spec.Group, cmd, spec.Umask)
 		p.os.cmd = cmd
@@ -50,9 +50,9 @@ func (s *Starter) Start(spec Spec) (*Process, error) {
 }
 
 // connect makes the command's streams and returns its ends of them.
-func (p *Process) connect(size *wire.WinSize) (theirs []*os.File, err error) {
+func (p *Process) connect(spec Spec) (theirs []*os.File, err error) {
 	cmd := p.os.cmd
-	if size != nil {
+	if spec.TTY != nil {
 		ours, tty, err := pty.Open()
 		if err != nil {
 			return nil, err
@@ -60,7 +60,15 @@ func (p *Process) connect(size *wire.WinSize) (theirs []*os.File, err error) {
 		p.os.tty, p.Stdout, p.Stdin = ours, ours, ours
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = tty, tty, tty
 		cmd.SysProcAttr.Setctty = true
-		return []*os.File{tty}, p.Resize(*size)
+		theirs = append(theirs, tty)
+		if spec.ErrPipe {
+			errR, errW, err := os.Pipe()
+			if err != nil {
+				return theirs, err
+			}
+			p.Stderr, cmd.Stderr, theirs = errR, errW, append(theirs, errW)
+		}
+		return theirs, p.Resize(*spec.TTY)
 	}
 	return p.pipes(cmd)
 }

@@ -83,7 +83,7 @@ func command(spec wire.RunSpec, run disk.RunDir, dir string, env []string) (proc
 	// A shell believes PWD if it names the folder that it is in: a path that leads
 	// there through a link then stays as the user wrote it.
 	env = proc.Setenv(env, "PWD="+dir)
-	ps := proc.Spec{ID: disk.Marker(spec.Lease, spec.RunID), Env: env, Dir: dir, TTY: spec.TTY}
+	ps := proc.Spec{ID: disk.Marker(spec.Lease, spec.RunID), Env: env, Dir: dir, TTY: spec.TTY, ErrPipe: spec.ErrPipe}
 	argv := spec.Argv
 	if spec.Script != nil {
 		interpreter, path, content, err := script(spec.Script, run)

@@ -10,7 +10,7 @@ import (
 	"outrigger.dev/outrigger/internal/relay"
 )
 
-// Interruptible returns a context that SIGINT and SIGTERM end, with a fault of kind
+// Interruptible returns a context that SIGINT, SIGTERM, SIGHUP and SIGQUIT end, with a fault of kind
 // Interrupted as its cause. A command gives it to all that waits, and cleans up
 // with context.WithoutCancel. stop ends the listening.
 //
@@ -18,7 +18,11 @@ import (
 func Interruptible(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	for s := range ending {
+		if !signal.Ignored(s) { // nohup, or a shell that started us in the background
+			signal.Notify(signals, s)
+		}
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -35,12 +39,10 @@ func Interruptible(ctx context.Context) (_ context.Context, stop func()) {
 	}
 }
 
-func interrupted(s os.Signal) error {
-	if s == syscall.SIGTERM {
-		return relay.Interrupted("TERM")
-	}
-	return relay.Interrupted("INT")
-}
+// ending are the signals that ask a program to end, by their names without SIG.
+var ending = map[os.Signal]string{os.Interrupt: "INT", syscall.SIGTERM: "TERM", syscall.SIGHUP: "HUP", syscall.SIGQUIT: "QUIT"}
+
+func interrupted(s os.Signal) error { return relay.Interrupted(ending[s]) }
 
 // Cause returns why ctx ended instead of err, where err only says that it did.
 func Cause(ctx context.Context, err error) error {

@@ -4,6 +4,7 @@ package gc
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +29,9 @@ func New(a *app.App) *cobra.Command {
 		Long: `Remove what killed runs left: machines whose client is gone, machines whose time
 is over, machines of this installation that nobody remembers, temporary files in
 synced folders, and expired leases on machines that stay. What is in use is left
-alone, so it may run at any time, also beside itself.
+alone, so it may run at any time, also beside itself. So are machines with results
+of a run that are not all here, until their time is over; they are listed, and
+"outrigger fetch" gets them.
 
 With --expired it also removes machines of other installations whose time is over,
 as far as their provider says when that is: what Tasks have left whose Pods were
@@ -73,6 +76,9 @@ type Item struct {
 	Why      string `json:"why"`
 	Count    int    `json:"count,omitempty"` // of things without names
 	DryRun   bool   `json:"dryRun,omitempty"`
+	// Kept: it is left where it is, until then.
+	Kept  bool       `json:"kept,omitempty"`
+	Until *time.Time `json:"until,omitempty"`
 }
 
 // The kinds of what is left.
@@ -81,11 +87,15 @@ const (
 	kindTempFile  = "temporary file"    // of a sync, in a folder of the user's
 	kindWorkspace = "remembered folder" // baseline of a sync to a machine that is gone
 	kindLease     = "lease"             // on a machine that stays
+	kindRun       = "run"               // whose results were not all fetched
 )
 
 func (i Item) text() string {
 	verb := "removed"
-	if i.DryRun {
+	switch {
+	case i.Kept:
+		return fmt.Sprintf("kept %s %s on %s until %s: %s", i.Kind, i.Name, i.Provider, i.Until.Local().Format("2006-01-02 15:04"), i.Why)
+	case i.DryRun:
 		verb = "would remove"
 	}
 	if i.Count > 0 {

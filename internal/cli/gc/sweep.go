@@ -53,7 +53,7 @@ func (s *sweeper) sweep(ctx context.Context) error {
 	for _, name := range cfg.Names() {
 		errs = append(errs, s.orphans(ctx, l, name))
 	}
-	errs = append(errs, s.leases(ctx, l), s.workspaces(ctx, l))
+	errs = append(errs, s.runs(l), s.leases(ctx, l), s.workspaces(ctx, l))
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -61,14 +61,16 @@ func (s *sweeper) sweep(ctx context.Context) error {
 }
 
 // over tells whether the record's machine should go, if nobody uses it.
-func over(rec ledger.Record, now time.Time) (why string, ok bool) {
+func (s *sweeper) over(l *ledger.Ledger, rec ledger.Record) (why string, ok bool, err error) {
+	now := s.app.IO.Now()
 	switch {
 	case rec.Expired(now):
-		return "its time is over", true
-	case !rec.Keep:
-		return "its client is gone", true
+		return "its time is over", true, nil
+	case rec.Keep:
+		return "", false, nil
 	}
-	return "", false
+	_, wanted, err := l.Wanted(rec.Name, now)
+	return "its client is gone", !wanted, err
 }
 
 // record deletes the machine of a record that nobody holds.
@@ -76,8 +78,8 @@ func (s *sweeper) record(ctx context.Context, l *ledger.Ledger, rec ledger.Recor
 	if ctx.Err() != nil {
 		return nil // told once, at the end
 	}
-	if _, ok := over(rec, s.app.IO.Now()); !ok && !s.gone(ctx, rec) {
-		return nil
+	if _, ok, err := s.over(l, rec); err != nil || !ok && !s.gone(ctx, rec) {
+		return err
 	}
 	entry, err := l.Hold(rec.Name, false)
 	switch fault.Of(err) {
@@ -88,12 +90,12 @@ func (s *sweeper) record(ctx context.Context, l *ledger.Ledger, rec ledger.Recor
 		return err
 	}
 	rec = entry.Record()
-	why, ok := over(rec, s.app.IO.Now()) // again: it may have been kept meanwhile
-	if !ok && s.gone(ctx, rec) {
+	why, ok, err := s.over(l, rec) // again: it may have been kept meanwhile
+	if err == nil && !ok && s.gone(ctx, rec) {
 		why, ok = "it does not exist any more", true
 	}
-	if !ok {
-		return entry.Release()
+	if err != nil || !ok {
+		return errors.Join(err, entry.Release())
 	}
 	_, p, err := s.app.Provider(ctx, rec.Provider)
 	if err != nil {

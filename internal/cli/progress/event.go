@@ -21,7 +21,9 @@ import (
 //	stage     phase, text
 //	done      phase, seconds, text       the phase ended well
 //	warning   text
-//	machine   machine, provider          the machine that is used
+//	machine   machine, provider, run     the machine that is made for the run
+//	run       run, machine               the command starts; outrigger fetch gets its results if we are killed
+//	retained  run, machine, until        results are not all here, and stay there until then
 //	output    stream, text or base64     what the command printed
 //	synced    phase, files, bytes, wireBytes, deleted, seconds
 //	exit      exit, signal               how the command ended
@@ -33,6 +35,8 @@ type Event struct {
 	Subject    string     `json:"subject,omitempty"`
 	Machine    string     `json:"machine,omitempty"`
 	Provider   string     `json:"provider,omitempty"`
+	Run        string     `json:"run,omitempty"`
+	Until      *time.Time `json:"until,omitempty"`
 	Stream     string     `json:"stream,omitempty"` // stdout or stderr
 	Text       string     `json:"text,omitempty"`
 	Base64     []byte     `json:"base64,omitempty"` // instead of text where it is not UTF-8

@@ -3,11 +3,8 @@ package run
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/user"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"outrigger.dev/outrigger/internal/claim"
 	"outrigger.dev/outrigger/internal/cli/app"
@@ -19,16 +16,6 @@ import (
 	"outrigger.dev/outrigger/internal/relay"
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/workspace"
-)
-
-const (
-	// leaseSlack is how much longer than the permitted absence a lease lives on
-	// the machine: a client that comes back at the last moment still finds it.
-	leaseSlack = 5 * time.Minute
-	// keepFor is how long a machine lives that --keep leaves behind.
-	keepFor = 24 * time.Hour
-	// stayFor is how long a machine without an end keeps a folder that no run uses.
-	stayFor = 30 * 24 * time.Hour
 )
 
 // execute takes a machine, runs the job on it and gives it back, on every path.
@@ -43,6 +30,7 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 		handOver()
 		return app.Cause(taking, err)
 	}
+	mem := remember(a, p, c, show)
 	defer func() {
 		show.Phase(progress.Release, string(c.Machine.Name))
 		if rerr := giveBack(ctx, a, p, c); rerr != nil {
@@ -61,12 +49,12 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 		return app.Cause(taking, err)
 	}
 
-	ws, folder, forget, err := openWorkspace(ctx, p, c)
+	ws, folder, err := openWorkspace(ctx, p, c)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if ferr := forget(); ferr != nil {
+		if ferr := mem.leave(ws); ferr != nil {
 			err = joinFault(err, fault.New(fault.LocalFile, "workspace: %w", ferr))
 		}
 	}()
@@ -75,28 +63,34 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 	defer lost(false)
 	term := openTerminal(ctx, a, p, show)
 	files, links, base := p.layout(ws, folder)
+	ttl, hold := p.leaseTimes(c.Record(), c.Borrowed(), a.IO.Now())
 	result, err := relay.Do(running, h, relay.Job{
 		Lease: relay.Lease{
-			Name: string(c.Machine.Name), Owner: c.Record().Owner, Note: note(),
-			TTL: leaseTime(p, c),
+			Name: string(c.Machine.Name), Owner: c.Record().Owner, Note: app.By(), TTL: ttl, Hold: hold, Renewed: mem.renewed,
 		},
 		Files: files, Links: links, Base: base,
 		Command: wire.RunSpec{
-			Argv: p.Argv, Script: p.script, Env: p.env, Dir: filepath.ToSlash(p.Workdir),
-			TTY: term.size, Timeout: p.Timeout, Locale: locale(a.IO.Environ),
+			RunID: mem.id(),
+			Argv:  p.Argv, Script: p.script, Env: append(term.env, p.env...), Dir: filepath.ToSlash(p.Workdir),
+			TTY: term.size, ErrPipe: term.errPipe, Timeout: p.Timeout, Locale: locale(a.IO.Environ),
 		},
-		Streams: term.streams,
-		Signals: signals,
-		Absence: p.Absence,
-		Log:     a.Log(),
-	}, watcher{r: show, dir: p.dir, terminal: term, lost: lost})
+		Streams:  term.streams,
+		Signals:  signals,
+		Starting: mem.starting,
+		Ended:    mem.ended,
+		Absence:  p.Absence,
+		Log:      a.Log(),
+		Now:      a.IO.Now,
+	}, Watcher{Reporter: show, Dir: p.dir, Start: term.start, End: term.end, Connected: func(on bool) { lost(!on) }})
 	if terr := term.close(); err == nil && !result.Ran {
 		err = terr
 	}
 	if err != nil {
-		return describe(err, result)
+		err = describe(err, result)
+	} else {
+		err = exitOf(show, result.Exit)
 	}
-	return exitOf(show, result.Exit)
+	return mem.settle(result, err, fault.Is(context.Cause(running), fault.MachineLost))
 }
 
 // locale is what OpenSSH's client sends, too, where its configuration is Debian's or macOS's.
@@ -147,15 +141,14 @@ func take(ctx context.Context, a *app.App, p *prepared, show progress.Reporter) 
 		return nil, nil, err
 	}
 	spec := machine.Spec{
-		Name: machine.NewName("run"), Image: p.Image,
-		Expires: time.Now().Add(max(p.expires, p.Timeout+time.Hour)).UTC(),
+		Name: machine.NewName("run"), Image: p.Image, Expires: p.machineEnd(a.IO.Now()).UTC(),
 	}
 	show.Phase(progress.Create, fmt.Sprintf("%s on %s", spec.Name, name))
 	c, err := claim.Take(ctx, l, prov, claim.Request{
 		Provider: name, Spec: spec,
 	})
 	if err == nil {
-		show.Event(progress.Event{Event: "machine", Machine: string(spec.Name), Provider: name})
+		show.Event(progress.Event{Event: "machine", Machine: string(spec.Name), Provider: name, Run: string(spec.Name)})
 		show.Done("")
 	}
 	return c, prov, err
@@ -178,7 +171,7 @@ func boot(ctx context.Context, a *app.App, p *prepared, c *claim.Claim, prov pro
 // giveBack releases the machine; --keep leaves it, and says how to get there.
 func giveBack(ctx context.Context, a *app.App, p *prepared, c *claim.Claim) error {
 	if p.Keep && !c.Borrowed() {
-		if err := c.Keep(time.Now().Add(keepFor).UTC()); err != nil {
+		if err := c.Keep(a.IO.Now().Add(keepFor).UTC()); err != nil {
 			return err
 		}
 		a.Warn(fmt.Sprintf("machine %s is kept for %s: outrigger vm shell %s; end it with: outrigger vm delete %s",
@@ -187,42 +180,15 @@ func giveBack(ctx context.Context, a *app.App, p *prepared, c *claim.Claim) erro
 	return c.Release(ctx)
 }
 
-// leaseTime is how long the machine holds on to the lease after we were last
-// heard: while we may come back, and for a machine that stays until its end.
-func leaseTime(p *prepared, c *claim.Claim) time.Duration {
-	switch rec := c.Record(); {
-	case !c.Borrowed():
-		return p.Absence + leaseSlack
-	case rec.Expires.IsZero():
-		return stayFor
-	default:
-		return time.Until(rec.Expires) + leaseSlack
-	}
-}
-
-// openWorkspace remembers this folder for a machine that stays, so that its
-// second run moves differences only; release forgets it for one that does not.
-func openWorkspace(ctx context.Context, p *prepared, c *claim.Claim) (w *workspace.Workspace, folder string, release func() error, err error) {
+// openWorkspace takes this folder's workspace for the machine. A machine that stays has a folder
+// for each.
+func openWorkspace(ctx context.Context, p *prepared, c *claim.Claim) (w *workspace.Workspace, folder string, err error) {
 	w, err = workspace.Open(ctx, p.dirs.State, c.Machine.Name, p.dir, p.At)
 	if err != nil {
-		return nil, "", nil, err
+		return nil, "", err
 	}
-	switch {
-	case !c.Borrowed():
-		return w, "", w.Forget, nil
-	case p.dir == "": // the run starts above the folders of others
-		return w, "", w.Close, nil
+	if !c.Borrowed() || p.dir == "" { // without a folder the run starts above those of others
+		return w, "", nil
 	}
-	return w, w.ID, w.Close, nil
-}
-
-func note() string {
-	name, err := os.Hostname()
-	if err != nil {
-		name = "unknown"
-	}
-	if u, err := user.Current(); err == nil {
-		return u.Username + "@" + name
-	}
-	return name
+	return w, w.ID, nil
 }

@@ -13,15 +13,20 @@ import (
 
 // exitOf turns what the command did into our own end.
 func exitOf(show progress.Reporter, exit runclient.Exit) error {
-	code := exit.Code
-	if exit.Signal != "" {
-		code = fault.ExitSignal + exit.SigNum
-	}
+	code := ExitCode(exit)
 	show.Event(progress.Event{Event: "exit", Exit: &code, Signal: exit.Signal, Seconds: exit.Took.Seconds()})
 	if code == 0 {
 		return nil
 	}
 	return app.Exit(code)
+}
+
+// ExitCode is the code with which our program ends for a command that ended so.
+func ExitCode(exit runclient.Exit) int {
+	if exit.Signal != "" {
+		return fault.ExitSignal + exit.SigNum
+	}
+	return exit.Code
 }
 
 // describe adds how the command ended to what went wrong after it.

@@ -35,6 +35,7 @@ type prepared struct {
 	stdin    bool // whether standard input is the command's
 	dirs     config.Dirs
 	expires  time.Duration
+	retain   time.Duration // how long results that are not all here are kept on the machine
 }
 
 func prepare(a *app.App, o Options) (*prepared, error) {
@@ -42,7 +43,7 @@ func prepare(a *app.App, o Options) (*prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &prepared{Options: o, stdin: true, expires: cfg.Run.Expires}
+	p := &prepared{Options: o, stdin: true, expires: cfg.Run.Expires, retain: cfg.Run.Retain}
 	if p.dirs, err = a.Dirs(); err != nil {
 		return nil, err
 	}
@@ -104,6 +105,9 @@ func (p *prepared) checkDurations() error {
 		if d.value < d.min {
 			return fault.New(fault.Usage, "run: --%s %s: want at least %s", d.flag, d.value, d.min)
 		}
+	}
+	if p.retain < time.Second || p.expires < 0 {
+		return fault.New(fault.Config, "run: retain %s, expires %s: want at least 1s, and 0 or more", p.retain, p.expires)
 	}
 	return nil
 }
@@ -289,6 +293,10 @@ func (p *prepared) checkMachine(a *app.App, cfg *config.Config) error {
 		if string(r.Name) == p.On && r.Keep {
 			if p.Image != "" && p.changed("image") {
 				return fault.New(fault.Usage, "run: --image %s: machine %s exists already", p.Image, p.On)
+			}
+			if r.Expired(a.IO.Now()) {
+				return fault.New(fault.UnknownMachine, "run: --on %s: the machine's time was over at %s", p.On, r.Expires.Format(time.RFC3339)).
+					WithRemedy("Make another one with: outrigger vm create. The old one goes with: outrigger gc")
 			}
 			p.existing = r.Name
 			return nil

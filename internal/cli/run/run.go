@@ -47,9 +47,12 @@ the command's code. It never asks a question.
 
 The machine is one of a provider (--on PROVIDER, made for this run and deleted
 after it) or one that "outrigger vm create" made (--on NAME, which stays).
-Standard input is passed on when it is not a terminal; on a terminal the
-command gets one too. The first SIGINT or SIGTERM goes to the command's whole
-process tree; the second gives up waiting, and still gives the machine back.
+Standard input is passed on; where it and standard output are a terminal the
+command gets one too. The first SIGINT, SIGTERM or SIGHUP goes to the command's whole
+process tree; the second gives up waiting. Other signals go to the command alone.
+
+When not all that the command wrote came back, or how it ended is not known, the
+machine stays for a while and the error says what gets the rest: outrigger fetch.
 
 Exit codes: the command's own; 128+N when signal N ended it; 124 when --timeout
 did; 125 when Outrigger itself failed; 126 when the command cannot be executed;

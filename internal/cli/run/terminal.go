@@ -17,6 +17,8 @@ import (
 type terminal struct {
 	streams runclient.Streams
 	size    *wire.WinSize // nil: the command gets pipes
+	errPipe bool          // with a terminal: standard error is a pipe of its own
+	env     []string      // what the terminal says of itself
 
 	io      *term.IO
 	stop    context.CancelFunc
@@ -26,14 +28,15 @@ type terminal struct {
 	err     error
 }
 
-// openTerminal decides what the command's streams are: a terminal if there is
-// one on both ends, else pipes; no stdin when it is a terminal that only one
-// end is, or the script came from it.
+// openTerminal decides what the command's streams are, as ssh would: a terminal if standard input
+// and output are one, without standard error if that goes elsewhere; else pipes, into which lines are
+// typed if somebody types. No stdin if the script came from it, or if the terminal is not ours to
+// read, since we are in its background.
 func openTerminal(ctx context.Context, a *app.App, p *prepared, show progress.Reporter) *terminal {
 	ctx, stop := context.WithCancel(ctx)
 	t := &terminal{io: a.IO, stop: stop, restore: func() error { return nil }}
 	t.streams.Out, t.streams.Err = a.IO.Out, a.IO.Err
-	if p.stdin && !a.IO.InIsTerminal() {
+	if p.stdin && (!a.IO.InIsTerminal() || a.IO.InForeground()) {
 		t.streams.In = a.IO.In
 	}
 	switch {
@@ -45,6 +48,10 @@ func openTerminal(ctx context.Context, a *app.App, p *prepared, show progress.Re
 		size, ok := a.IO.Size()
 		if !ok {
 			break
+		}
+		t.errPipe = !a.IO.IsTerminal(a.IO.Err)
+		if kind := a.IO.Getenv("TERM"); kind != "" {
+			t.env = []string{"TERM=" + kind}
 		}
 		t.size = &wire.WinSize{Cols: uint16(size.Columns), Rows: uint16(size.Rows)}
 		t.streams.In = a.IO.In

@@ -10,45 +10,45 @@ import (
 	"outrigger.dev/outrigger/internal/worksync/transfer"
 )
 
-// A watcher shows what a relay tells.
-type watcher struct {
-	r        progress.Reporter
-	dir      string
-	terminal *terminal
-	lost     func(bool) // tells the watch over the machine's life whether there is no connection
+// A Watcher shows what a relay tells.
+type Watcher struct {
+	Reporter   progress.Reporter
+	Dir        string     // the folder here
+	Start, End func()     // called when the command begins and has ended; may be nil
+	Connected  func(bool) // tells the watch over the machine's life whether there is a connection
 }
 
-var _ relay.Watcher = watcher{}
+var _ relay.Watcher = Watcher{}
 
 var phases = map[relay.Part]progress.Phase{relay.Up: progress.SyncUp, relay.Run: progress.Run, relay.Back: progress.SyncBack}
 
 // Begin implements [relay.Watcher].
-func (w watcher) Begin(part relay.Part) {
-	subject := w.dir
+func (w Watcher) Begin(part relay.Part) {
+	subject := w.Dir
 	if part == relay.Run {
 		subject = ""
 	}
-	w.r.Phase(phases[part], subject)
-	if part == relay.Run {
-		w.terminal.start()
+	w.Reporter.Phase(phases[part], subject)
+	if part == relay.Run && w.Start != nil {
+		w.Start()
 	}
 }
 
 // Progress implements [relay.Watcher].
-func (w watcher) Progress(p transfer.Progress) {
-	w.r.Progress(progress.Amount{Files: p.Files, FilesTotal: p.TotalFiles, Bytes: p.Bytes, BytesTotal: p.TotalBytes})
+func (w Watcher) Progress(p transfer.Progress) {
+	w.Reporter.Progress(progress.Amount{Files: p.Files, FilesTotal: p.TotalFiles, Bytes: p.Bytes, BytesTotal: p.TotalBytes})
 }
 
 // Synced implements [relay.Watcher].
-func (w watcher) Synced(part relay.Part, r transfer.Report) {
+func (w Watcher) Synced(part relay.Part, r transfer.Report) {
 	for _, text := range r.Warnings {
-		w.r.Warn(text)
+		w.Reporter.Warn(text)
 	}
-	w.r.Event(progress.Event{
+	w.Reporter.Event(progress.Event{
 		Event: "synced", Phase: phases[part], Files: r.Files, Deleted: r.Deleted,
 		Bytes: r.Bytes, WireBytes: r.Sent + r.Received, Seconds: r.Duration.Seconds(),
 	})
-	w.r.Done(summary(r))
+	w.Reporter.Done(summary(r))
 }
 
 func summary(r transfer.Report) string {
@@ -71,22 +71,24 @@ func summary(r transfer.Report) string {
 }
 
 // Ended implements [relay.Watcher].
-func (w watcher) Ended() {
-	w.terminal.end()
-	w.r.Done("")
+func (w Watcher) Ended() {
+	if w.End != nil {
+		w.End()
+	}
+	w.Reporter.Done("")
 }
 
 // Warn implements [relay.Watcher].
-func (w watcher) Warn(text string) { w.r.Warn(text) }
+func (w Watcher) Warn(text string) { w.Reporter.Warn(text) }
 
 // Lost implements [relay.Watcher].
-func (w watcher) Lost(cause error, limit time.Duration) {
-	w.lost(true)
-	w.r.Warn(fmt.Sprintf("the connection is lost (%v); the command goes on, trying again for %s", cause, limit))
+func (w Watcher) Lost(cause error, limit time.Duration) {
+	w.Connected(false)
+	w.Reporter.Warn(fmt.Sprintf("the connection is lost (%v); the command goes on, trying again for %s", cause, limit))
 }
 
 // Back implements [relay.Watcher].
-func (w watcher) Back() {
-	w.lost(false)
-	w.r.Warn("the connection is back, nothing was lost")
+func (w Watcher) Back() {
+	w.Connected(true)
+	w.Reporter.Warn("the connection is back, nothing was lost")
 }

@@ -28,6 +28,9 @@ func rawOutput(out io.Writer) (undo func()) {
 	return func() { _ = windows.SetConsoleMode(h, mode) } // nothing to be done about a console that went away
 }
 
+// InForeground tells whether standard input is a console: Windows has no jobs in the background.
+func (t *IO) InForeground() bool { return isTerminal(t.In) }
+
 // sizePoll is how often the size is looked at: Windows has no signal for it,
 // and reading it as an input event would steal key presses.
 const sizePoll = 250 * time.Millisecond

@@ -58,6 +58,9 @@ func (t *IO) OutIsTerminal() bool { return isTerminal(t.Out) }
 // ErrIsTerminal tells whether progress may rewrite its line.
 func (t *IO) ErrIsTerminal() bool { return isTerminal(t.Err) && t.Getenv("TERM") != "dumb" }
 
+// IsTerminal tells whether a stream is a terminal, of whatever kind.
+func (t *IO) IsTerminal(stream any) bool { return isTerminal(stream) }
+
 // Colour tells whether w, one of the streams, may be coloured:
 // https://no-color.org, and only where a person looks.
 func (t *IO) Colour(w io.Writer) bool {

@@ -268,11 +268,12 @@ func (v *visit) has(name machine.Name) bool {
 }
 
 // room tells how many slots are free. An expired lease holds none: the host
-// ends it when the next one comes.
+// ends it when the next one comes; nor does one of which only the folder stays.
 func (v *visit) room() int {
 	room := v.host.slots - v.others
+	now := time.Now()
 	for _, l := range v.leases {
-		if time.Now().Before(l.Expires) {
+		if l.Takes(now) {
 			room--
 		}
 	}

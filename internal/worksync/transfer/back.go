@@ -42,6 +42,7 @@ func (x *exchange) bringBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.Near = only(p.Near, x.cfg.Only)
 	ways, err := x.probed(p.Near)
 	if err != nil {
 		return x.giveUp(err)
@@ -97,6 +98,9 @@ func (x *exchange) pull(ctx context.Context, p plan.Plan, ways names.Ways) error
 	}
 	for _, l := range res.Left {
 		x.notTaken(l.Path, here.where, tree.Reason(l.Err), errors.Is(l.Err, tree.ErrChanged))
+	}
+	if x.cfg.Apart {
+		return x.nothing()
 	}
 	d := newDelta()
 	items := append(t.agreed(d, res), x.settled(p, d)...)

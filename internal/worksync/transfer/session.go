@@ -40,6 +40,12 @@ type ClientConfig struct {
 	// AsHere says that the command could not read here either what we cannot, so
 	// that nothing is missing on the machine.
 	AsHere bool
+	// Only, if there are any, are the paths that Back brings, with what is below them. The rest stays
+	// as it is on both sides, and is still to come.
+	Only []string
+	// Apart says that Root is not the folder that the machine's copy was made from: Back brings
+	// everything into it, and nothing that was agreed on with another folder is changed by it.
+	Apart bool
 	// ProbeIn is the folder below Root in which the file system is tried out; "": Root.
 	ProbeIn string
 	// TakeGit lets Back take Git's configuration and hooks too, which Git executes.
