@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -150,6 +151,8 @@ type taker struct {
 	steps   []plan.Step // those to come
 	taken   []plan.Step // those that were taken and settle something
 	open    *tree.Entry // the file of which pieces come in
+	passing bool        // pieces come in of a file that is not taken
+	toPass  int64       // bytes that may still come of it
 }
 
 // run fetches and applies. An error leaves the operation over and in step,
@@ -226,7 +229,16 @@ func (t *taker) record(r pack.Record) error {
 		t.open = nil
 		return t.took(t.applier.Write(r.Entry, r.Content))
 	case pack.Begin:
+		if listed := t.steps[0].Entry.Size; r.Entry.Size-listed > max(listed, maxGrowth) {
+			t.passing, t.toPass = true, r.Entry.Size
+			return nil
+		}
 		return t.applier.Begin(r.Entry)
+	}
+	if t.passing {
+		return t.pass(r)
+	}
+	switch r.Kind {
 	case pack.Piece:
 		t.moved()
 		return t.applier.Piece(r.Content)
@@ -236,6 +248,23 @@ func (t *taker) record(r pack.Record) error {
 		return t.took(t.applier.End(r.Entry))
 	}
 	return fault.New(fault.Protocol, "sync: record of kind %d among contents", r.Kind)
+}
+
+// pass lets the content of a file go by that grew beyond measure.
+func (t *taker) pass(r pack.Record) error {
+	switch r.Kind {
+	case pack.Piece:
+		if t.toPass -= int64(len(r.Content)); t.toPass < 0 {
+			return fault.New(fault.Protocol, "sync: %q: more than was announced", t.steps[0].Entry.Path)
+		}
+		return nil
+	case pack.End:
+		t.leave(Left{Path: r.Path, Why: fmt.Sprintf("was listed with %d bytes on the machine, and had %d when it was read",
+			t.steps[0].Entry.Size, r.Entry.Size)})
+		t.steps = t.steps[1:]
+	}
+	t.passing = false // it begins again, or is over
+	return nil
 }
 
 // skip passes a file over that the far side could not read. One that vanished
@@ -259,9 +288,6 @@ func (t *taker) wanted(r pack.Record) (tree.Entry, error) {
 		return e, err
 	}
 	e.Path, e.Mode = t.steps[0].Entry.Path, t.steps[0].Entry.Mode
-	if listed := t.steps[0].Entry.Size; e.Size-listed > max(listed, maxGrowth) {
-		return e, fault.New(fault.FileChanged, "sync: %q: was listed with %d bytes and now has %d", e.Path, listed, e.Size)
-	}
 	return e, nil
 }
 

@@ -580,3 +580,52 @@ func TestListsDoNotSwell(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAFileThatGrewBeyondMeasureIsLeft announces a terabyte for a file that was
+// listed with one byte: it does not come, and the next one does.
+func TestAFileThatGrewBeyondMeasureIsLeft(t *testing.T) {
+	tr := newTrap(t)
+	near, far := net.Pipe()
+	answered := make(chan error, 1)
+	grown, next := file("a", "x"), file("b", "y")
+	lists := [][]pack.Record{{{Kind: pack.Have, Entry: grown.Entry}, {Kind: pack.Have, Entry: next.Entry}}}
+	grown.Entry.Size = 1 << 40
+	lists = append(lists, []pack.Record{
+		{Kind: pack.Begin, Entry: grown.Entry}, {Kind: pack.Piece, Content: []byte("xx")}, {Kind: pack.Drop},
+		{Kind: pack.Begin, Entry: grown.Entry}, {Kind: pack.Piece, Content: []byte("xx")}, {Kind: pack.End, Entry: grown.Entry}, next,
+	})
+	go func() {
+		l := &link{conn: wire.NewConn(far)}
+		var q ask
+		_, err := l.recv()
+		err = errors.Join(err, l.send(typeState, state{}), l.putAll(lists[0]), l.recvAs(typeAsk, "ask", &q), l.putAll(lists[1]))
+		for ended := false; err == nil && !ended; {
+			var f wire.Frame
+			f, err = l.recv()
+			ended = f.Type == typeEnd
+		}
+		answered <- errors.Join(err, l.send(typeResult, result{}))
+	}()
+	s, err := Open(t.Context(), wire.NewConn(near), ClientConfig{Root: tr.root, StateDir: tr.state, TempTag: "t"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := s.Back(t.Context())
+	if !fault.Is(err, fault.PathsLeft) || len(rep.Left) != 1 || rep.Left[0].Path != "a" {
+		t.Errorf("got %v, left %v", err, rep.Left)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	near.Close()
+	s.over = true
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(tr.root, "b")); err != nil || string(b) != "y" {
+		t.Errorf("b: %q, %v", b, err)
+	}
+	if _, err := os.Lstat(filepath.Join(tr.root, "a")); err == nil {
+		t.Error("a came")
+	}
+}
