@@ -71,8 +71,11 @@ func TestServiceAccounts(t *testing.T) {
 		}
 		return code
 	}
-	if code := try(); code != http.StatusForbidden {
-		t.Errorf("without a role: %d", code)
+	if code := try(); code != http.StatusOK {
+		t.Errorf("a new account is a developer of its namespace: %d", code)
+	}
+	if code, text := c.call(http.MethodPost, "/api/v1/namespaces/orka-default/serviceaccounts/Bad_Name", nil); code != http.StatusUnprocessableEntity {
+		t.Errorf("a name that is none: %d %s", code, text)
 	}
 	const subjects = "/api/v1/namespaces/orka-default/rolebindings/orka-dev/subjects/"
 	who := map[string]any{"serviceaccounts": []any{map[string]any{"name": "ci", "namespace": "orka-default"}}}
@@ -128,17 +131,25 @@ func TestNamespaces(t *testing.T) {
 	if code, text := c.call(http.MethodPost, "/api/v1/namespaces", map[string]any{"name": "team"}); code != http.StatusForbidden || !strings.Contains(text, "must start with 'orka-'") {
 		t.Errorf("bad name: %d %s", code, text)
 	}
-	st := ok[struct{ Kind, Status string }](c, http.MethodPost, "/api/v1/namespaces", map[string]any{"name": "orka-team", "enableCustomPods": true})
+	st := ok[struct{ Kind, Status string }](c, http.MethodPost, "/api/v1/namespaces", map[string]any{"name": "orka-team"})
 	if st.Kind != "Status" || st.Status != "Success" {
 		t.Errorf("created: %+v", st)
 	}
 	if n := ok[struct {
 		Name       string
 		CustomPods bool
-	}](c, http.MethodGet, "/api/v1/namespaces/orka-team", nil); n.Name != "orka-team" || !n.CustomPods {
+	}](c, http.MethodGet, "/api/v1/namespaces/orka-team", nil); n.Name != "orka-team" || n.CustomPods {
 		t.Errorf("namespace: %+v", n)
 	}
 	const there = "/api/v1/namespaces/orka-team/vms"
+	refused := func(method, path string, body any, words string) {
+		t.Helper()
+		if code, text := c.call(method, path, body); code != http.StatusForbidden || !strings.Contains(text, words) {
+			t.Errorf("%s %s: %d %s, want 403 and %q", method, path, code, text, words)
+		}
+	}
+	ok[map[string]any](c, http.MethodPost, "/api/v1/namespaces", map[string]any{"name": "orka-pods", "enableCustomPods": true})
+	refused(http.MethodPost, "/api/v1/namespaces/orka-pods/vms", map[string]any{"image": sequoia}, "Orka VMs cannot be deployed")
 	done := make(chan int, 1)
 	go func() {
 		code, _, _ := c.try(http.MethodPost, there, c.token, map[string]any{"image": sequoia, "name": "same"})
@@ -149,6 +160,11 @@ func TestNamespaces(t *testing.T) {
 	if code := <-done; code != http.StatusOK {
 		t.Errorf("deploy after the namespace got a node: %d", code)
 	}
+	refused(http.MethodDelete, "/api/v1/namespaces/orka-team", nil, "has VMs")
+	const node = "/api/v1/namespaces/orka-team/nodes/mini-arm-2/namespace"
+	refused(http.MethodPost, node, map[string]any{"namespace": "orka-default"}, "runs VM same")
+	ok[map[string]any](c, http.MethodPost, "/api/v1/namespaces", map[string]any{"name": "orka-gone"})
+	ok[map[string]any](c, http.MethodDelete, "/api/v1/namespaces/orka-gone", nil)
 	c.deploy("same", sequoia) // a name is one's own per namespace
 	if code, text := c.call(http.MethodPost, vms, map[string]any{"image": sequoia, "name": "same"}); code != http.StatusConflict {
 		t.Errorf("same name again: %d %s", code, text)
@@ -256,5 +272,58 @@ func TestStateIsKept(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "objects.json")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNodesStayInReach: a namespace goes when its nodes have, not with them.
+func TestNodesStayInReach(t *testing.T) {
+	c := start(t, devorka.Config{})
+	const namespaces = "/api/v1/namespaces"
+	move := func(from, to string) (int, string) {
+		return c.call(http.MethodPost, namespaces+"/"+from+"/nodes/mini-arm-1/namespace", map[string]any{"namespace": to})
+	}
+	ok[map[string]any](c, http.MethodPost, namespaces, map[string]any{"name": "orka-team"})
+	if code, text := move("orka-default", "orka-none"); code != http.StatusNotFound {
+		t.Errorf("to a namespace that is not there: %d %s", code, text)
+	}
+	if code, text := move("orka-default", "orka-team"); code != http.StatusOK {
+		t.Fatalf("move: %d %s", code, text)
+	}
+	if code, text := c.call(http.MethodDelete, namespaces+"/orka-team", nil); code != http.StatusForbidden || !strings.Contains(text, "mini-arm-1") {
+		t.Errorf("delete with a node: %d %s", code, text)
+	}
+	if code, text := move("orka-team", "orka-default"); code != http.StatusOK {
+		t.Fatalf("move back: %d %s", code, text)
+	}
+	ok[map[string]any](c, http.MethodDelete, namespaces+"/orka-team", nil)
+	c.deploy("a", sequoia)
+}
+
+// TestRolesAreOrkas: what the documentation says of each role, and that it gives no more.
+func TestRolesAreOrkas(t *testing.T) {
+	c := start(t, devorka.Config{})
+	const other = "/api/v1/namespaces/orka-other"
+	ok[map[string]any](c, http.MethodPost, "/api/v1/namespaces", map[string]any{"name": "orka-other"})
+	for _, tt := range []struct {
+		role, method, path string
+		body               any
+		want               int
+	}{
+		{access.ClusterDev, http.MethodGet, other + "/vms", nil, 200},
+		{access.ClusterDev, http.MethodGet, vms, nil, 200},
+		{access.ClusterDev, http.MethodPost, vms, map[string]any{"image": sequoia}, 403},
+		{access.ClusterDev, http.MethodDelete, vms + "/a", nil, 403},
+		{access.ClusterDev, http.MethodPost, "/api/v1/namespaces", map[string]any{"name": "orka-no"}, 403},
+		{access.NamespaceAdmin, http.MethodGet, "/api/v1/namespaces", nil, 200},
+		{access.NamespaceAdmin, http.MethodPost, "/api/v1/namespaces", map[string]any{"name": "orka-new"}, 200},
+		{access.NamespaceAdmin, http.MethodDelete, "/api/v1/namespaces/orka-new", nil, 200},
+		{access.NamespaceAdmin, http.MethodPost, vms, map[string]any{"image": sequoia}, 403},
+		{access.NamespaceAdmin, http.MethodPost, "/api/v1/namespaces/orka-default/serviceaccounts/x", nil, 403},
+		{access.Dev, http.MethodGet, other + "/vms", nil, 403},
+	} {
+		code, text, err := c.try(tt.method, tt.path, c.grant(tt.role), tt.body)
+		if err != nil || code != tt.want {
+			t.Errorf("%s: %s %s: %d %s (%v), want %d", tt.role, tt.method, tt.path, code, text, err, tt.want)
+		}
 	}
 }

@@ -24,7 +24,9 @@ type Config struct {
 	// Addresses are those of the nodes, in order and again from the first. Empty
 	// means one loopback address for each node where the system has more than one.
 	Addresses []string
-	Names     []string // further names that the Kubernetes door's certificate is good for
+	// Names are further ones that the Kubernetes door's certificate is good for. The first is the apiDomain of
+	// cluster-info, which is localhost without any.
+	Names []string
 
 	// Ahead is how far the cluster's clock is ahead of this computer's: of what it says of
 	// tokens, objects and answers. Negative: behind.

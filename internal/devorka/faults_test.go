@@ -143,6 +143,29 @@ func TestVMFaults(t *testing.T) {
 	}
 }
 
+// TestNoCapacityHoldsWhatItStruck: a count is of VMs, and each stays Pending until the fault is removed.
+func TestNoCapacityHoldsWhatItStruck(t *testing.T) {
+	c := start(t, devorka.Config{})
+	c.arm(`{"kind": "no-capacity", "count": 1}`)
+	done := make(chan int, 1)
+	go func() {
+		code, _, _ := c.try(http.MethodPost, vms, c.token, map[string]any{"image": sequoia, "name": "held"})
+		done <- code
+	}()
+	await(t, "it has struck", func() bool { return c.Faults().List()[0].Struck == 1 })
+	for _, name := range []string{"b", "c"} { // others run, and it is looked at again for each
+		c.deploy(name, sequoia)
+		c.call(http.MethodDelete, vms+"/"+name, nil)
+	}
+	if status, _, _, there := c.byName("held"); !there || status != "Pending" {
+		t.Errorf("held: %s", status)
+	}
+	c.disarm()
+	if code := <-done; code != http.StatusOK {
+		t.Errorf("after the fault was removed: %d", code)
+	}
+}
+
 func TestTwoVMsPerHost(t *testing.T) {
 	c := start(t, devorka.Config{Hosts: 1})
 	for _, name := range []string{"a", "b"} {

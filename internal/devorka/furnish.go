@@ -64,6 +64,14 @@ func (s *Server) subnet() [2]byte {
 	return [2]byte{64 + b[0]%128, b[1] &^ 1}
 }
 
+// What nodes say of their software. The fields are published, the values are examples.
+const (
+	kubeletVersion = "v1.34.0"
+	runtimeVersion = "orka-engine://3.6.3"
+)
+
+var osVersions = map[string]string{orkav1.Arm: "macOS 15.6", orkav1.Amd: "Ubuntu 22.04.5 LTS"}
+
 // furnish makes what every cluster has, unless it is there.
 func (s *Server) furnish() error {
 	ns := object("", orkav1.DefaultNamespace)
@@ -83,6 +91,10 @@ func (s *Server) furnish() error {
 		o.Status = &orkav1.NodeStatus{
 			NodeIP: s.cfg.Addresses[i%len(s.cfg.Addresses)], AvailableCPU: s.cfg.HostCPUs, AllocatableCPU: int64(s.cfg.HostCPUs),
 			AvailableMemory: memory, AllocatableMemory: memory, NodeType: orkav1.NodeWorker, Phase: orkav1.NodeReady,
+			KubeletVersion: kubeletVersion, ContainerRuntimeVersion: runtimeVersion, OSVersion: osVersions[arch],
+		}
+		if err := s.own(o, arch); err != nil {
+			return err
 		}
 		if err := s.have(store.Nodes, o); err != nil {
 			return err
@@ -92,6 +104,31 @@ func (s *Server) furnish() error {
 	remote.Labels = map[string]string{orkav1.LabelArch: orkav1.Arm}
 	remote.Spec = &orkav1.RemoteImageSpec{ImageName: "90GBVenturaSSH.orkasi", Size: "90G"}
 	return s.have(store.RemoteImages, remote)
+}
+
+// own makes the Node of Kubernetes that an OrkaNode belongs to.
+func (s *Server) own(o *store.Object, arch string) error {
+	st := store.Status[orkav1.NodeStatus](o)
+	n := object("", o.Name)
+	n.Labels = o.Labels
+	n.Status = &store.KubeNodeStatus{
+		Addresses: []store.KubeNodeAddress{{Type: "InternalIP", Address: st.NodeIP}, {Type: "Hostname", Address: o.Name}},
+		NodeInfo: store.KubeNodeInfo{
+			KubeletVersion: st.KubeletVersion, ContainerRuntimeVersion: st.ContainerRuntimeVersion, OSImage: st.OSVersion, Architecture: arch,
+		},
+	}
+	if err := s.have(store.KubeNodes, n); err != nil {
+		return err
+	}
+	n, err := s.store.Get(store.KubeNodes, "", o.Name)
+	if err != nil {
+		return err
+	}
+	yes := true
+	o.OwnerReferences = []metav1.OwnerReference{{
+		APIVersion: n.APIVersion, Kind: n.Kind, Name: n.Name, UID: n.UID, Controller: &yes, BlockOwnerDeletion: &yes,
+	}}
+	return nil
 }
 
 func (s *Server) have(k *store.Kind, o *store.Object) error {

@@ -101,7 +101,25 @@ func TestImageTimes(t *testing.T) {
 	}
 	node := func() []string {
 		const path = "/apis/orka.macstadium.com/v1/namespaces/orka-default/orkanodes/mini-arm-1"
-		return kubeGet[struct{ Status struct{ Images []string } }](c, path).Status.Images
+		var names []string
+		for _, i := range kubeGet[struct {
+			Status struct {
+				Images []struct {
+					Names        []string
+					Size         int64
+					Status       string
+					ErrorMessage string
+				}
+			}
+		}](c, path).Status.Images {
+			if i.Status == "Ready" && i.Size > 0 {
+				names = append(names, i.Names...)
+			}
+			if i.Status == "Failed" && i.ErrorMessage != "" {
+				names = append(names, "failed: "+strings.Join(i.Names, " "))
+			}
+		}
+		return names
 	}
 	if got := node(); len(got) != 1 || got[0] != sequoia {
 		t.Errorf("cached: %v", got)
@@ -113,4 +131,14 @@ func TestImageTimes(t *testing.T) {
 	}
 	ok[map[string]any](c, http.MethodPost, "/api/v1/imagecache/add", map[string]any{"image": sequoia, "nodes": []string{"mini-arm-1"}})
 	await(t, "the image is cached", func() bool { return len(node()) == 1 })
+	add := func(image string) {
+		t.Helper()
+		ok[map[string]any](c, http.MethodPost, "/api/v1/imagecache/add", map[string]any{"image": image, "all": true})
+	}
+	add("ghcr.io/macstadium/orka-images/sonoma") // means :latest
+	add("registry.example.com/team/none:1")
+	await(t, "one is there and one failed", func() bool {
+		got := strings.Join(node(), " ")
+		return strings.Contains(got, "orka-images/sonoma:latest") && strings.Contains(got, "failed: registry.example.com/team/none:1")
+	})
 }

@@ -192,6 +192,7 @@ func TestKubectlIsRefused(t *testing.T) {
 		"image":   {`{image: windows-11}`, `Image windows-11 not found`},
 		"cores":   {`{image: sonoma-90gb-orka3-arm, cpu: 1}`, `denied the request: cpu must be at least 2`},
 		"console": {`{image: sonoma-90gb-orka3-arm, gpuPassthrough: true, vncConsole: true}`, `cannot both be enabled`},
+		"named":   {`{image: sonoma-90gb-orka3-arm, cpu: many}`, `VirtualMachineInstance.orka.macstadium.com "named" is invalid`},
 		"ports":   {`{image: sonoma-90gb-orka3-arm, reservedPorts: "80"}`, `<NODE_PORT>:<VM_PORT>`},
 		"tag":     {`{image: sonoma-90gb-orka3-arm, tag: ` + strings.Repeat("x", 33) + `}`, `tag must be no more than 32 characters`},
 	} {
@@ -200,6 +201,16 @@ func TestKubectlIsRefused(t *testing.T) {
 			t.Errorf("%s: %s\nwant %s", name, out, tt.want)
 		}
 	}
+	// Kubernetes' own kinds come in protobuf.
+	k.run("", "create", "sa", "from-kubectl")
+	k.run("", "create", "ns", "orka-kubectl")
+	if out := k.fails("", "create", "ns", "team"); !strings.Contains(out, "must start with 'orka-'") {
+		t.Errorf("namespace: %s", out)
+	}
+	if out := k.fails("", "create", "sa", "Bad_Name"); !strings.Contains(out, "Bad_Name") {
+		t.Errorf("service account: %s", out)
+	}
+	k.run("", "delete", "ns", "orka-kubectl")
 	named := func(n string) string { return strings.Replace(basicVM, "my-orka-vm", n, 1) }
 	if out := k.fails(named("1vm"), "create", "-f", "-"); !strings.Contains(out, "must be a valid DNS-1035 label") || !strings.Contains(out, "Forbidden") && !strings.Contains(out, "forbidden") && !strings.Contains(out, "denied") {
 		t.Errorf("name: %s", out)

@@ -109,7 +109,8 @@ func (s *Server) openDoors() error {
 		s.cfg.KubeListen = s.kube.addr
 	}
 	if s.rest == nil {
-		info := rest.ClusterInfo{APIEndpoint: "https://" + s.advertise(s.kube.addr), CertData: string(s.ca.pem)}
+		info := rest.ClusterInfo{
+			APIDomain: s.domain(), APIEndpoint: "https://" + s.advertise(s.kube.addr), CertData: string(s.ca.pem)}
 		door := rest.New(rest.Config{
 			Store: s.store, Operator: s.operator, Access: s.access, Faults: s.faults, Doubts: s.cfg.Doubts, Info: info,
 			DeployTimeout: s.cfg.DeployTimeout, Minute: s.cfg.Minute, Log: s.cfg.Log,
@@ -131,6 +132,14 @@ func (s *Server) dated(h http.Handler) http.Handler {
 		w.Header().Set("Date", s.cfg.now().UTC().Format(http.TimeFormat))
 		h.ServeHTTP(w, r)
 	})
+}
+
+// domain is the name that clients of the Kubernetes door may connect to instead of its address.
+func (s *Server) domain() string {
+	if len(s.cfg.Names) > 0 {
+		return s.cfg.Names[0]
+	}
+	return "localhost"
 }
 
 // certNames are what the Kubernetes door may be called by.

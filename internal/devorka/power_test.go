@@ -82,6 +82,56 @@ func TestThePasswordIsTheOneOfTheStart(t *testing.T) {
 	}
 }
 
+// TestHostKeysOfEachKind: clients that know one kind alone meet it, and the same one after a restart of the VM.
+func TestHostKeysOfEachKind(t *testing.T) {
+	c := start(t, devorka.Config{IntelHosts: 1})
+	vm := c.deploy("mac", "90gbventurassh.img")
+	seen := map[string]string{}
+	for _, round := range []string{"first", "after a restart"} {
+		for algorithm, kind := range map[string]string{
+			ssh.KeyAlgoRSASHA256: ssh.KeyAlgoRSA, ssh.KeyAlgoRSASHA512: ssh.KeyAlgoRSA, ssh.KeyAlgoECDSA256: ssh.KeyAlgoECDSA256,
+			ssh.KeyAlgoED25519: ssh.KeyAlgoED25519,
+		} {
+			var got ssh.PublicKey
+			conn, err := ssh.Dial("tcp", net.JoinHostPort(vm.IP, strconv.Itoa(*vm.SSH)), &ssh.ClientConfig{
+				User: "admin", Auth: []ssh.AuthMethod{ssh.Password("admin")}, HostKeyAlgorithms: []string{algorithm},
+				HostKeyCallback: func(_ string, _ net.Addr, key ssh.PublicKey) error { got = key; return nil },
+			})
+			if err != nil {
+				t.Errorf("%s, %s: %v", round, algorithm, err)
+				continue
+			}
+			conn.Close()
+			print := ssh.FingerprintSHA256(got)
+			if got.Type() != kind || seen[kind] != "" && seen[kind] != print {
+				t.Errorf("%s, %s: a key of type %s: %s, was %s", round, algorithm, got.Type(), print, seen[kind])
+			}
+			seen[kind] = print
+		}
+		for _, action := range []string{"stop", "start"} {
+			ok[map[string]any](c, http.MethodPost, vms+"/mac/exec", map[string]any{"action": action})
+		}
+	}
+}
+
+// TestVariablesOfALogin: what scripts read of who has logged in.
+func TestVariablesOfALogin(t *testing.T) {
+	c := start(t, devorka.Config{})
+	vm := c.deploy("mac", sequoia)
+	client := login(t, vm.IP, *vm.SSH)
+	if got := sh(t, client, "echo $USER $LOGNAME"); got != "admin admin" {
+		t.Errorf("user: %q", got)
+	}
+	from, port, _ := net.SplitHostPort(client.LocalAddr().String())
+	want := from + " " + port + " " + vm.IP + " " + strconv.Itoa(*vm.SSH)
+	if got := sh(t, client, "echo $SSH_CONNECTION"); got != want {
+		t.Errorf("SSH_CONNECTION %q, want %q", got, want)
+	}
+	if got := sh(t, client, "echo $SSH_CLIENT"); got != from+" "+port+" "+strconv.Itoa(*vm.SSH) {
+		t.Errorf("SSH_CLIENT %q", got)
+	}
+}
+
 // TestSSHIsAsOnAMac: keys, files and forwarding, as macOS's Remote Login has them.
 func TestSSHIsAsOnAMac(t *testing.T) {
 	c := start(t, devorka.Config{})

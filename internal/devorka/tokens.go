@@ -1,6 +1,7 @@
 package devorka
 
 import (
+	"slices"
 	"time"
 
 	"outrigger.dev/outrigger/internal/devorka/access"
@@ -34,7 +35,7 @@ func (s *Server) Token(g Grant) (string, error) {
 	}
 	if g.Role != "" {
 		where := g.Namespace
-		if g.Role == access.Admin || g.Role == access.ClusterDev {
+		if slices.Contains([]string{access.Admin, access.ClusterDev, access.NamespaceAdmin}, g.Role) {
 			where = ""
 		}
 		if err := s.access.Bind(g.Role, where, token.User(g.Namespace, name)); err != nil {

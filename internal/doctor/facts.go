@@ -248,6 +248,7 @@ type MachineState struct {
 // Slots are places of a host that exists already.
 type Slots struct {
 	Taken, Of int
+	Own       int // of those taken, by the pool that is looked at
 }
 
 // ip is what was connected to, as far as it is known.

@@ -53,14 +53,18 @@ func judgeLogin(f Facts) Verdict {
 }
 
 func judgeSlots(f Facts) Verdict {
-	switch s := f.Slots; {
-	case s == nil:
+	s := f.Slots
+	if s == nil {
 		return skip(Unknown, "not asked")
-	case s.Taken >= s.Of:
-		return warn(NoCapacity, fmt.Sprintf("%d of %d taken", s.Taken, s.Of))
-	default:
-		return ok(fmt.Sprintf("%d of %d taken", s.Taken, s.Of))
 	}
+	text := fmt.Sprintf("%d of %d taken", s.Taken, s.Of)
+	if s.Own > 0 {
+		text += fmt.Sprintf(", %d by this pool", s.Own)
+	}
+	if s.Taken >= s.Of && s.Taken > s.Own { // what the pool holds itself serves it
+		return warn(NoCapacity, text)
+	}
+	return ok(text)
 }
 
 // said returns what the machine said of itself, or why that is nothing.

@@ -267,6 +267,7 @@ func (v *visit) poolHosts(c sshhost.Config, all []v1alpha1.Machine) ([]look.Subj
 			ep.KnownHosts = nil // the file is the controller's
 		}
 		for _, m := range all {
+			subjects[i].Own = append(subjects[i].Own, m.Name)
 			if same(m.Status.Address, ep.Host) && portOf(int(m.Status.Port)) == portOf(ep.Port) && len(ep.HostKeys) == 0 {
 				ep.HostKeys = m.Status.HostKeys
 			}

@@ -11,13 +11,17 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"outrigger.dev/outrigger/internal/devorka/orkav1"
 	"outrigger.dev/outrigger/internal/devorka/store"
 	"outrigger.dev/outrigger/internal/devorka/token"
 )
 
-// The roles. The first four are Orka's; Viewer stands for whatever read-only role a
+// The roles. The first four are Orka's: the second holds in a namespace, the third makes and deletes namespaces
+// and nothing else, the fourth reads Orka's objects everywhere. Viewer stands for whatever read-only role a
 // cluster's operators may have made.
 const (
 	Admin          = "orka-admin"
@@ -130,11 +134,11 @@ func grants(role, namespace string, all bool, r Request) bool {
 	case Admin:
 		return true
 	case ClusterDev:
-		return dev(resource, reads, r.Group)
+		return reads && r.Group == orkav1.Group
 	case Dev:
 		return (here && dev(resource, reads, r.Group)) || shared
 	case NamespaceAdmin:
-		return (here && (dev(resource, reads, r.Group) || resource == "serviceaccounts" || resource == "rolebindings" || resource == "secrets")) || shared
+		return resource == "namespaces" && r.Group == "" && (reads || r.Verb == "create" || r.Verb == "delete")
 	case Viewer:
 		return reads && (all || here || shared)
 	}
@@ -154,6 +158,23 @@ func dev(resource string, reads bool, group string) bool {
 		return true
 	}
 	return false
+}
+
+// CreateAccount makes a service account, which is a developer of its namespace from then on.
+func (a *Access) CreateAccount(sa *store.Object) (*store.Object, error) {
+	if problems := validation.IsDNS1123Subdomain(sa.Name); sa.Name != "" && len(problems) > 0 {
+		return nil, apierrors.NewInvalid(schema.GroupKind{Kind: store.ServiceAccounts.Kind}, sa.Name, field.ErrorList{
+			field.Invalid(field.NewPath("metadata", "name"), sa.Name, strings.Join(problems, ", ")),
+		})
+	}
+	if _, err := a.Store.Get(store.Namespaces, "", sa.Namespace); err != nil {
+		return nil, err
+	}
+	made, err := a.Store.Create(store.ServiceAccounts, sa)
+	if err != nil {
+		return nil, err
+	}
+	return made, a.Bind(Dev, made.Namespace, token.User(made.Namespace, made.Name))
 }
 
 // Bind gives a user a role in a namespace, in all of them for "".

@@ -32,7 +32,7 @@ const (
 
 // Faults of VMs.
 const (
-	NoCapacity Kind = "no-capacity" // nothing is placed while it is armed: VMs stay Pending
+	NoCapacity Kind = "no-capacity" // not placed until it is removed: the VM stays Pending
 	Fails      Kind = "fails"       // the deploy ends as Failed
 	NoAddress  Kind = "no-address"  // Running, but with neither address nor ports
 	Dies       Kind = "dies"        // crashes Delay after it was Running
@@ -75,6 +75,7 @@ type Fault struct {
 	Struck  int      `json:"struck"` // how often it has
 
 	path, vm *regexp.Regexp
+	held     map[string]bool // VMs that no-capacity has struck, which it holds until it is removed
 }
 
 // Check tells what is wrong with f.
@@ -173,6 +174,34 @@ func (fs *Faults) Request(k Kind, door string, r *http.Request) (Fault, bool) {
 // VM returns the fault of that kind that strikes a VM, if one does.
 func (fs *Faults) VM(k Kind, name string) (Fault, bool) {
 	return fs.strike(k, func(f *Fault) bool { return f.vm.MatchString(name) })
+}
+
+// Hold returns the fault of that kind that has struck a VM and holds it, or strikes it now. id is the VM's, so that
+// one which is tried again counts once.
+func (fs *Faults) Hold(k Kind, name, id string) (Fault, bool) {
+	fs.mu.Lock()
+	for _, f := range fs.armed {
+		if f.Kind == k && f.held[id] {
+			defer fs.mu.Unlock()
+			return *f, true
+		}
+	}
+	fs.mu.Unlock()
+	hit, struck := fs.VM(k, name)
+	if !struck || hit.Rate > 0 { // one by chance is drawn again at each try
+		return hit, struck
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for _, f := range fs.armed {
+		if f.ID == hit.ID {
+			if f.held == nil {
+				f.held = map[string]bool{}
+			}
+			f.held[id] = true
+		}
+	}
+	return hit, true
 }
 
 func (fs *Faults) strike(k Kind, match func(*Fault) bool) (Fault, bool) {

@@ -33,6 +33,11 @@ func (c *call) readReview(v interface{ Unmarshal([]byte) error }) error {
 	if err != nil || len(b) == 0 {
 		return err
 	}
+	return unpack(b, v)
+}
+
+// unpack decodes JSON or protobuf.
+func unpack(b []byte, v interface{ Unmarshal([]byte) error }) (err error) {
 	rest, ok := strings.CutPrefix(string(b), protobufMark)
 	if !ok {
 		err = json.Unmarshal(b, v)

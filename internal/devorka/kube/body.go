@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -22,11 +23,24 @@ import (
 
 // body reads an object of the request's kind.
 func (c *call) body() (*store.Object, error) {
-	b, err := c.bytes("application/json", "application/yaml")
+	types := []string{"application/json", "application/yaml"}
+	if own[c.kind] != nil {
+		types = append(types, protobufType)
+	}
+	b, err := c.bytes(types...)
 	if err != nil {
 		return nil, err
 	}
 	return c.decode(b)
+}
+
+// protobufType is how kubectl create and typed clients write objects of Kubernetes' own kinds.
+const protobufType = "application/vnd.kubernetes.protobuf"
+
+// own are the types of the kinds that are Kubernetes' own: what may come in protobuf.
+var own = map[*store.Kind]func() interface{ Unmarshal([]byte) error }{
+	store.Namespaces:      func() interface{ Unmarshal([]byte) error } { return new(corev1.Namespace) },
+	store.ServiceAccounts: func() interface{ Unmarshal([]byte) error } { return new(corev1.ServiceAccount) },
 }
 
 // bytes reads the body as JSON, if it is of one of those types.
@@ -48,6 +62,13 @@ func (c *call) bytes(types ...string) ([]byte, error) {
 			Message: "the body of the request was in an unknown format - accepted media types include: " + strings.Join(types, ", "),
 		}}
 	}
+	if got == protobufType {
+		v := own[c.kind]()
+		if err := unpack(b, v); err != nil {
+			return nil, err
+		}
+		return json.Marshal(v)
+	}
 	if strings.HasSuffix(got, "yaml") {
 		if b, err = yaml.YAMLToJSON(b); err != nil {
 			return nil, apierrors.NewBadRequest(err.Error())
@@ -66,7 +87,9 @@ func (c *call) decode(b []byte) (*store.Object, error) {
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrong):
-		return nil, apierrors.NewInvalid(c.groupKind(), "", field.ErrorList{
+		var named struct{ Metadata metav1.ObjectMeta }
+		_ = json.Unmarshal(b, &named) // of an object whose metadata does not fit either no name is known
+		return nil, apierrors.NewInvalid(c.groupKind(), named.Metadata.Name, field.ErrorList{
 			field.Invalid(field.NewPath(wrong.Field), wrong.Value, fmt.Sprintf("%s in body must be of type %s: %q", wrong.Field, wrong.Type, wrong.Value)),
 		})
 	case err != nil && strict && strings.Contains(err.Error(), "unknown field"):

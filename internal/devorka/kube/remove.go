@@ -14,7 +14,7 @@ import (
 
 func (s *server) delete(c *call) error {
 	var opts metav1.DeleteOptions
-	if err := door.Read(c.w, c.r, &opts); err != nil {
+	if err := c.readReview(&opts); err != nil {
 		return err
 	}
 	old, err := s.Store.Get(c.kind, c.namespace, c.name)
@@ -46,6 +46,9 @@ func (s *server) delete(c *call) error {
 func (s *server) remove(k *store.Kind, o *store.Object) (*store.Object, error) {
 	if k == store.Images {
 		return s.Operator.DeleteImage(o.Name)
+	}
+	if k == store.Namespaces {
+		return s.Operator.DeleteNamespace(o.Name)
 	}
 	return s.Store.Delete(k, o.Namespace, o.Name)
 }

@@ -32,7 +32,10 @@ func table(k *store.Kind, all []*store.Object, version string) (*metav1.Table, e
 		}
 		t.ColumnDefinitions = append(t.ColumnDefinitions, d)
 	}
-	t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: "Age", Type: "date"})
+	aged := k.Group == "" || len(k.Columns) == 0
+	if aged {
+		t.ColumnDefinitions = append(t.ColumnDefinitions, metav1.TableColumnDefinition{Name: "Age", Type: "date"})
+	}
 	for _, o := range all {
 		b, err := json.Marshal(o)
 		if err != nil {
@@ -44,9 +47,15 @@ func table(k *store.Kind, all []*store.Object, version string) (*metav1.Table, e
 		}
 		cells := []any{o.Name}
 		for _, c := range k.Columns {
-			cells = append(cells, find(tree, c.Path))
+			v, err := cell(find(tree, c.Path), c.Type)
+			if err != nil {
+				return nil, err
+			}
+			cells = append(cells, v)
 		}
-		cells = append(cells, duration.HumanDuration(time.Since(o.CreationTimestamp.Time)))
+		if aged {
+			cells = append(cells, duration.HumanDuration(time.Since(o.CreationTimestamp.Time)))
+		}
 		head, err := json.Marshal(metav1.PartialObjectMetadata{
 			TypeMeta: metav1.TypeMeta{Kind: "PartialObjectMetadata", APIVersion: "meta.k8s.io/v1"}, ObjectMeta: o.ObjectMeta,
 		})
@@ -58,9 +67,24 @@ func table(k *store.Kind, all []*store.Object, version string) (*metav1.Table, e
 	return t, nil
 }
 
+// cell is a value as a column of that type shows it: what is no text is JSON there.
+func cell(v any, kind string) (any, error) {
+	_, text := v.(string)
+	if v == nil || text || kind != "string" {
+		return v, nil
+	}
+	b, err := json.Marshal(v)
+	return string(b), err
+}
+
 func find(tree map[string]any, path string) any {
+	path, key, _ := strings.Cut(strings.TrimSuffix(path, "']"), "['")
+	parts := strings.Split(path, ".")
+	if key != "" {
+		parts = append(parts, key)
+	}
 	var v any = tree
-	for p := range strings.SplitSeq(path, ".") {
+	for _, p := range parts {
 		m, ok := v.(map[string]any)
 		if !ok {
 			return nil

@@ -51,7 +51,9 @@ func (s *server) make(c *call, o *store.Object) (*store.Object, error) {
 	case store.Configs:
 		return s.Operator.CreateConfig(o, c.user.Name)
 	case store.Namespaces:
-		o.Status = &store.NamespaceStatus{Phase: "Active"}
+		return s.Operator.CreateNamespace(o)
+	case store.ServiceAccounts:
+		return s.Access.CreateAccount(o)
 	default:
 		o.Status = nil
 	}

@@ -143,7 +143,9 @@ type qemuMachine struct {
 }
 
 // prepare makes the login of MacStadium's images and starts the SSH server that takes
-// it. What the disk of a saved machine has already is left as it is.
+// it. What the disk of a saved machine has already is left as it is. Besides the ed25519 key that the machine has, the
+// server makes an RSA and an ECDSA key when a client wants one (-R), as a Mac has all three: without them this one
+// offers RSA and hangs up when it is taken. They are in memory, so that no saved disk gives them to another machine.
 const prepare = `set -e
 if ! grep -q '^admin:' /etc/passwd; then
 	echo 'admin:x:501:20:admin:/home/admin:/bin/sh' >>/etc/passwd
@@ -151,9 +153,16 @@ if ! grep -q '^admin:' /etc/passwd; then
 	mkdir -p /home/admin
 	chown 501:20 /home/admin
 fi
-mkdir -p /run/orka
+mkdir -p -m 755 /run/orka
+mkdir -p -m 700 /run/orka/keys
+[ -L /etc/dropbear ] || rm -rf /etc/dropbear
+ln -sfn /run/orka/keys /etc/dropbear
+if [ -d /etc/sudoers.d ] && [ ! -e /etc/sudoers.d/admin ]; then
+	echo 'admin ALL=(ALL) ALL' >/etc/sudoers.d/admin
+	chmod 440 /etc/sudoers.d/admin
+fi
 [ -s /run/orka/pid ] && kill -0 "$(cat /run/orka/pid)" 2>/dev/null && exit 0
-exec dropbear -E -w -p 127.0.0.1:` + qemuPort + ` -P /run/orka/pid -r /run/outrigger/host_key </dev/null >/dev/null 2>&1
+exec dropbear -E -w -R -p 127.0.0.1:` + qemuPort + ` -P /run/orka/pid -r /run/outrigger/host_key </dev/null >/dev/null 2>&1
 `
 
 // halt ends the server, and all that admin runs.

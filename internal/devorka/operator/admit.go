@@ -25,6 +25,9 @@ type Doubts struct {
 	// DropTimedOut deletes a VM whose deploy missed its time. GHA's pull request
 	// #11 suggests that it stays Pending and runs later.
 	DropTimedOut bool
+	// DropFailed deletes a VM that has failed, as the troubleshooting of clusters on premises says; published clients
+	// delete such VMs themselves, so others seem to keep them.
+	DropFailed bool
 	// DeleteStatus is the status code of a REST delete: 200, with an empty body.
 	DeleteStatus int
 	// DeleteWaits makes a REST delete answer when the VM is gone.
@@ -75,7 +78,7 @@ func (o *Operator) CreateVM(vm *store.Object, user string) (*store.Object, error
 // AdmitVM is what Orka's webhooks do to a VM that somebody wants: they fill it in, or
 // say why not. The name is chosen here if there is only a prefix.
 func (o *Operator) AdmitVM(vm *store.Object, user string) error {
-	if _, err := o.cfg.Store.Get(store.Namespaces, "", vm.Namespace); err != nil {
+	if err := o.takesVMs(vm.Namespace); err != nil {
 		return err
 	}
 	spec := store.Spec[orkav1.VMSpec](vm)

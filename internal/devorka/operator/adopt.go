@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -27,11 +28,11 @@ func (o *Operator) adopt(ctx context.Context) error {
 		v := &vm{
 			uid: obj.UID, namespace: obj.Namespace, name: obj.Name, demand: demand(obj), node: Host{Name: st.NodeName},
 			cancel: cancel, done: make(chan struct{}), hostIP: st.HostIP, machine: m,
-			ports: Ports{Address: st.HostIP, SSH: *st.SSHPort, Screen: *st.ScreenSharePort, VNC: *st.VNCPort},
+			ports: Ports{Address: cmp.Or(st.IP, st.HostIP), SSH: *st.SSHPort, Screen: *st.ScreenSharePort},
 		}
 		close(v.done)
-		if st.IP != "" {
-			v.ports.Address = st.IP
+		if st.VNCPort != nil {
+			v.ports.VNC = *st.VNCPort
 		}
 		o.cfg.Network.keep(v.hostIP, v.ports)
 		v.gate = newGate(join(v.ports.Address, v.ports.SSH), m.SSH)

@@ -46,7 +46,7 @@ func (o *Operator) make(ctx context.Context, v *vm, obj *store.Object) error {
 	if err != nil {
 		return err
 	}
-	if err := o.cache(v.node.Name, spec.Image); err != nil {
+	if err := o.cache(v.node.Name, spec.Image, orkav1.CacheReady, ""); err != nil {
 		return err
 	}
 	if f, bad := o.cfg.Faults.VM(inject.Fails, v.name); bad {
@@ -66,7 +66,7 @@ func (o *Operator) make(ctx context.Context, v *vm, obj *store.Object) error {
 	v.mu.Lock()
 	v.machine = m
 	v.mu.Unlock()
-	ports, err := o.cfg.Network.take(v.hostIP)
+	ports, err := o.cfg.Network.take(v.hostIP, spec.HasConsole())
 	if err != nil {
 		return err
 	}
@@ -136,11 +136,11 @@ func (o *Operator) running(ctx context.Context, v *vm) {
 		if hidden {
 			return
 		}
-		st.HostIP = v.hostIP
-		if o.cfg.Network.Bridge {
-			st.IP = ports.Address
+		st.HostIP, st.IP = v.hostIP, ports.Address
+		st.SSHPort, st.ScreenSharePort = &ports.SSH, &ports.Screen
+		if ports.VNC != 0 {
+			st.VNCPort = &ports.VNC
 		}
-		st.SSHPort, st.VNCPort, st.ScreenSharePort = &ports.SSH, &ports.VNC, &ports.Screen
 	})
 	if err != nil {
 		return // deleted meanwhile

@@ -47,7 +47,7 @@ func (o *Operator) reference(ref string) (store.ReferenceSpec, bool) {
 }
 
 func referenceName(ref string) string {
-	sum := sha256.Sum256([]byte(ref))
+	sum := sha256.Sum256([]byte(orkav1.Tagged(ref)))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -116,6 +116,7 @@ func (o *Operator) CreateImage(img *store.Object, user string) (*store.Object, e
 	}
 	var job func(context.Context, machines.Disk) error
 	var arch string
+	var err error
 	switch spec.SourceType {
 	case orkav1.SourceVM:
 		if spec.SourceNamespace == "" {
@@ -133,6 +134,9 @@ func (o *Operator) CreateImage(img *store.Object, user string) (*store.Object, e
 			return nil, denied(store.Images, "Image %s not found", spec.Source)
 		}
 		arch = from.Labels[orkav1.LabelArch]
+		if img.Annotations[orkav1.NoteDescribed] == "" {
+			img.Annotations = with(img.Annotations, orkav1.NoteDescribed, from.Annotations[orkav1.NoteDescribed])
+		}
 		job = func(ctx context.Context, d machines.Disk) error {
 			return o.slowly(ctx, func() error { return o.cfg.Place.Copy(ctx, machines.Disk(from.Annotations[noteDisk]), d) })
 		}
@@ -152,8 +156,11 @@ func (o *Operator) CreateImage(img *store.Object, user string) (*store.Object, e
 		return nil, denied(store.Images, "sourceType must be one of %s, %s, %s, %s, found %q",
 			orkav1.SourceLocal, orkav1.SourceRemote, orkav1.SourceVM, orkav1.SourceGenerated, spec.SourceType)
 	}
-	if spec.Size == nil {
-		spec.Size = imageSize
+	if spec.Size, err = orElse(spec.Size, imageSize); err != nil {
+		return nil, denied(store.Images, "%s", err)
+	}
+	if spec.SpaceUsed, err = orElse(spec.SpaceUsed, nil); err != nil {
+		return nil, denied(store.Images, "%s", err)
 	}
 	spec.Owner = user
 	img.Labels = with(img.Labels, orkav1.LabelArch, arch)
@@ -165,6 +172,15 @@ func (o *Operator) CreateImage(img *store.Object, user string) (*store.Object, e
 	}
 	o.run(func() { o.fill(made.Name, job) })
 	return made, nil
+}
+
+// orElse is a size, or what stands for none.
+func orElse(size, none any) (any, error) {
+	set, err := orkav1.SizeOf(size)
+	if !set {
+		size = none
+	}
+	return size, err
 }
 
 // fill gives an image a new disk, which job makes.

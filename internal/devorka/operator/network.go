@@ -33,13 +33,13 @@ type Network struct {
 // Ports are those of one VM.
 type Ports struct {
 	Address          string // to dial
-	SSH, Screen, VNC int
+	SSH, Screen, VNC int    // VNC is 0 without a console
 }
 
 var errNoPort = errors.New("no port is left in the range")
 
-// take takes ports for a VM on the node at host.
-func (n *Network) take(host string) (p Ports, err error) {
+// take takes ports for a VM on the node at host, one for its console if it has any.
+func (n *Network) take(host string, console bool) (p Ports, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.used == nil {
@@ -55,7 +55,9 @@ func (n *Network) take(host string) (p Ports, err error) {
 			return p, err
 		}
 		p.SSH, p.Screen = bridgeSSH, bridgeScreen
-		p.VNC, err = n.port(host, bridgeVNCFirst, vncLast)
+		if console {
+			p.VNC, err = n.port(host, bridgeVNCFirst, vncLast)
+		}
 		return p, err
 	}
 	p.Address = host
@@ -65,7 +67,9 @@ func (n *Network) take(host string) (p Ports, err error) {
 	if p.Screen, err = n.port(host, screenFirst, screenLast); err != nil {
 		return p, err
 	}
-	p.VNC, err = n.port(host, vncFirst, vncLast)
+	if console {
+		p.VNC, err = n.port(host, vncFirst, vncLast)
+	}
 	return p, err
 }
 

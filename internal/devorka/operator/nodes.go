@@ -52,23 +52,38 @@ func (o *Operator) showNodes(hosts []Host) {
 // cached tells whether the node has the image.
 func (o *Operator) cached(node, image string) bool {
 	n, ok := o.node(node)
-	return ok && slices.Contains(store.Status[orkav1.NodeStatus](n).Images, image)
+	return ok && slices.ContainsFunc(store.Status[orkav1.NodeStatus](n).Images, func(i orkav1.NodeImage) bool {
+		return i.Status == orkav1.CacheReady && has(i, image)
+	})
+}
+
+func has(i orkav1.NodeImage, image string) bool {
+	return slices.Contains(i.Names, orkav1.Tagged(image))
 }
 
 // maxCached is how many images a node keeps before the oldest go: a guess, in the
 // place of a full disk.
 const maxCached = 20
 
-// cache notes that the node has the image.
-func (o *Operator) cache(node, image string) error {
+// imageBytes is imageSize in bytes.
+const imageBytes = 90_000_000_000
+
+// cache notes that the node has the image, fetches it, or could not and why.
+func (o *Operator) cache(node, image, state, why string) error {
 	n, ok := o.node(node)
 	if !ok {
 		return nil
 	}
 	_, err := o.cfg.Store.Update(store.Nodes, n.Namespace, n.Name, func(n *store.Object) error {
 		st := store.Status[orkav1.NodeStatus](n)
-		if !slices.Contains(st.Images, image) {
-			st.Images = append(st.Images, image)
+		now := orkav1.NodeImage{Names: []string{orkav1.Tagged(image)}, Status: state, ErrorMessage: why}
+		if state == orkav1.CacheReady {
+			now.Size, now.SpaceUsed = imageBytes, imageBytes
+		}
+		if i := slices.IndexFunc(st.Images, func(i orkav1.NodeImage) bool { return has(i, image) }); i >= 0 {
+			st.Images[i] = now
+		} else {
+			st.Images = append(st.Images, now)
 		}
 		if over := len(st.Images) - maxCached; over > 0 {
 			st.Images = st.Images[over:]
@@ -87,7 +102,7 @@ func (o *Operator) Uncache(image string, nodes func(*store.Object) bool) error {
 		}
 		_, err := o.cfg.Store.Update(store.Nodes, n.Namespace, n.Name, func(n *store.Object) error {
 			st := store.Status[orkav1.NodeStatus](n)
-			st.Images = slices.DeleteFunc(st.Images, func(i string) bool { return image == "" || i == image })
+			st.Images = slices.DeleteFunc(st.Images, func(i orkav1.NodeImage) bool { return image == "" || has(i, image) })
 			return nil
 		})
 		if err != nil {
@@ -105,12 +120,22 @@ func (o *Operator) Cache(image string, nodes func(*store.Object) bool) {
 			continue
 		}
 		o.run(func() {
-			if wait(o.ctx, o.cfg.Times.Uncached) != nil {
-				return
-			}
-			if err := o.cache(n.Name, image); err != nil {
+			if err := o.fetch(n.Name, image); err != nil {
 				o.cfg.Log.Warn("image not cached", "image", image, "node", n.Name, "error", err)
 			}
 		})
 	}
+}
+
+func (o *Operator) fetch(node, image string) error {
+	if err := o.cache(node, image, orkav1.CacheCaching, ""); err != nil {
+		return err
+	}
+	if wait(o.ctx, o.cfg.Times.Uncached) != nil {
+		return nil // the cluster ends
+	}
+	if _, err := o.disk(image); err != nil {
+		return o.cache(node, image, orkav1.CacheFailed, err.Error())
+	}
+	return o.cache(node, image, orkav1.CacheReady, "")
 }

@@ -159,7 +159,7 @@ func (o *Operator) step() {
 // place finds a host for obj and begins to make its machine. mu is held.
 func (o *Operator) place(obj *store.Object, hosts []Host) {
 	d := demand(obj)
-	if _, gone := o.cfg.Faults.VM(inject.NoCapacity, obj.Name); gone {
+	if _, gone := o.cfg.Faults.Hold(inject.NoCapacity, obj.Name, string(obj.UID)); gone {
 		o.later()
 		return
 	}

@@ -86,7 +86,7 @@ func (o *Operator) PushVM(namespace, name, ref string) (string, error) {
 	pod := &store.Object{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: job + "-" + store.Suffix(), Namespace: namespace,
-			Labels:      map[string]string{orkav1.LabelJobType: orkav1.JobPush, orkav1.LabelJobName: job},
+			Labels:      map[string]string{orkav1.LabelJobType: orkav1.JobPush, orkav1.LabelJobName: job, orkav1.LabelOldJob: job},
 			Annotations: map[string]string{orkav1.NoteOCIImage: ref},
 		},
 		Spec:   &store.PodSpec{RestartPolicy: "Never", Containers: []store.Container{{Name: "push", Image: ref}}},

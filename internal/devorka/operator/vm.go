@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"outrigger.dev/outrigger/internal/devorka/machines"
 	"outrigger.dev/outrigger/internal/devorka/orkav1"
 	"outrigger.dev/outrigger/internal/devorka/store"
@@ -65,6 +67,13 @@ func (o *Operator) fail(v *vm, why string) {
 	})
 	if err != nil {
 		o.cfg.Log.Debug("vm failed and is gone", "vm", v.name, "why", why)
+		return
+	}
+	if !o.cfg.Doubts.DropFailed {
+		return
+	}
+	if _, err := o.cfg.Store.Delete(store.VMs, v.namespace, v.name); err != nil && !apierrors.IsNotFound(err) {
+		o.cfg.Log.Warn("failed vm not deleted", "vm", v.name, "error", err)
 	}
 }
 

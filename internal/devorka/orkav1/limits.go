@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // Limits of names, as the CLI reference and the CRD types give them.
@@ -63,6 +65,27 @@ func NamespaceName(name string) error {
 
 // IsReference tells an OCI reference from the name of an image in the cluster.
 func IsReference(image string) bool { return strings.Contains(image, "/") }
+
+// Tagged is an image's name as registries and nodes know it: a reference without a tag means :latest.
+func Tagged(image string) string {
+	if !IsReference(image) || strings.ContainsAny(image[strings.LastIndex(image, "/"):], ":@") {
+		return image
+	}
+	return image + ":latest"
+}
+
+// SizeOf reads a size as Kubernetes' Quantity does: "90G", "4.8Gi", a number of bytes. Go's clients send "0" for
+// a size that nobody has set, which counts as none: set is false.
+func SizeOf(size any) (set bool, err error) {
+	if size == nil || size == "" {
+		return false, nil
+	}
+	q, err := resource.ParseQuantity(fmt.Sprint(size))
+	if err != nil || q.Sign() < 0 {
+		return false, fmt.Errorf("size must be a quantity such as 90G, found %q", fmt.Sprint(size))
+	}
+	return !q.IsZero(), nil
+}
 
 // A Mapping joins a port of the node to one of the VM.
 type Mapping struct {

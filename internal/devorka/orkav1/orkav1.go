@@ -5,6 +5,8 @@
 // the API types that its Packer plugin publishes. What neither says is not here.
 package orkav1
 
+import "encoding/json"
+
 // Group and version of the API, and the namespace that every cluster has.
 const (
 	Group            = "orka.macstadium.com"
@@ -15,18 +17,21 @@ const (
 
 // Labels and annotations of Orka's.
 const (
-	LabelConfig    = Group + "/vm-config" // on a VM: the template that replaces its spec
-	LabelImageID   = Group + "/image-id"
-	LabelArch      = "kubernetes.io/arch"
-	LabelJobType   = Group + "/job.type"
-	LabelJobName   = "job-name"
-	NoteDescribed  = Group + "/description"
-	NoteCreatedBy  = Group + "/created-by"
-	NoteOCIImage   = Group + "/oci-image"
-	JobPush        = "registry-push"
-	Finalizer      = Group + "/vm" // ours: the real one's name is not documented
-	SchedulerOne   = "default"
-	SchedulerOther = "most-allocated"
+	LabelConfig  = Group + "/vm-config" // on a VM: the template that replaces its spec
+	LabelImageID = Group + "/image-id"
+	LabelArch    = "kubernetes.io/arch"
+	LabelJobType = Group + "/job.type"
+	LabelJobName = "batch.kubernetes.io/job-name"
+	LabelOldJob  = "job-name" // Kubernetes before 1.27 had this alone, later ones set both
+	// LabelCustomPods is on a namespace that takes Pods of its users instead of VMs. The real mark is not documented.
+	LabelCustomPods = Group + "/custom-pods"
+	NoteDescribed   = Group + "/description"
+	NoteCreatedBy   = Group + "/created-by"
+	NoteOCIImage    = Group + "/oci-image"
+	JobPush         = "registry-push"
+	Finalizer       = Group + "/vm" // ours: the real one's name is not documented
+	SchedulerOne    = "default"
+	SchedulerOther  = "most-allocated"
 )
 
 // Arm and Amd are the architectures: Apple silicon and Intel.
@@ -73,7 +78,7 @@ type VMStatus struct {
 	Memory          string `json:"memory"`
 	NodeName        string `json:"nodeName"`
 	HostIP          string `json:"hostIP"`
-	IP              string `json:"ip,omitempty"` // in bridge mode only
+	IP              string `json:"ip"` // to dial: the node's, in bridge mode the VM's own
 	SSHPort         *int   `json:"sshPort,omitempty"`
 	VNCPort         *int   `json:"vncPort,omitempty"`
 	ScreenSharePort *int   `json:"screenSharePort,omitempty"`
@@ -97,6 +102,9 @@ type ConfigSpec struct {
 	TagRequired    *bool    `json:"tagRequired,omitempty"`
 	Scheduler      *string  `json:"scheduler,omitempty"`
 	NodeName       *string  `json:"nodeName,omitempty"`
+	DisplayWidth   *int     `json:"displayWidth,omitempty"`
+	DisplayHeight  *int     `json:"displayHeight,omitempty"`
+	DisplayDPI     *int     `json:"displayDPI,omitempty"`
 }
 
 // Where an image's content comes from.
@@ -134,6 +142,13 @@ type ImageStatus struct {
 	ErrorMessage         string `json:"errorMessage,omitempty"`
 }
 
+// ISOSpec is the spec of an Iso; its status is like an image's.
+type ISOSpec struct {
+	Size       any    `json:"size,omitempty"`
+	Source     string `json:"source,omitempty"`
+	SourceType string `json:"sourceType,omitempty"`
+}
+
 // RemoteImageSpec is the spec of a RemoteImage.
 type RemoteImageSpec struct {
 	ImageName string `json:"imageName"`
@@ -155,17 +170,44 @@ const (
 
 // NodeStatus is the status of an OrkaNode.
 type NodeStatus struct {
-	NodeIP                  string   `json:"nodeIP"`
-	AvailableCPU            int      `json:"availableCpu"`
-	AvailableMemory         string   `json:"availableMemory"`
-	AvailableGPU            int      `json:"availableGpu"`
-	AllocatableCPU          int64    `json:"allocatableCpu"`
-	AllocatableMemory       string   `json:"allocatableMemory"`
-	AllocatableGPU          int64    `json:"allocatableGpu"`
-	NodeType                string   `json:"nodeType"`
-	Phase                   string   `json:"phase"`
-	Images                  []string `json:"images,omitempty"` // cached on the node
-	KubeletVersion          string   `json:"kubeletVersion,omitempty"`
-	ContainerRuntimeVersion string   `json:"containerRuntimeVersion,omitempty"`
-	OSVersion               string   `json:"osVersion,omitempty"`
+	NodeIP                  string      `json:"nodeIP"`
+	AvailableCPU            int         `json:"availableCpu"`
+	AvailableMemory         string      `json:"availableMemory"`
+	AvailableGPU            int         `json:"availableGpu"`
+	AllocatableCPU          int64       `json:"allocatableCpu"`
+	AllocatableMemory       string      `json:"allocatableMemory"`
+	AllocatableGPU          int64       `json:"allocatableGpu"`
+	NodeType                string      `json:"nodeType"`
+	Phase                   string      `json:"phase"`
+	Images                  []NodeImage `json:"images,omitempty"` // cached on the node
+	KubeletVersion          string      `json:"kubeletVersion"`
+	ContainerRuntimeVersion string      `json:"containerRuntimeVersion"`
+	OSVersion               string      `json:"osVersion"`
+}
+
+// States of an image on a node.
+const (
+	CacheReady   = "Ready"
+	CacheCaching = "Caching"
+	CacheFailed  = "Failed"
+)
+
+// A NodeImage is an image that a node has, fetches, or could not fetch.
+type NodeImage struct {
+	Names        []string `json:"names,omitempty"`
+	Size         int64    `json:"size,omitempty"`      // bytes
+	SpaceUsed    int64    `json:"spaceUsed,omitempty"` // bytes
+	Status       string   `json:"status,omitempty"`
+	ErrorMessage string   `json:"errorMessage,omitempty"`
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. A state that an earlier build kept has names alone.
+func (i *NodeImage) UnmarshalJSON(b []byte) error {
+	var name string
+	if json.Unmarshal(b, &name) == nil {
+		*i = NodeImage{Names: []string{Tagged(name)}, Status: CacheReady}
+		return nil
+	}
+	type plain NodeImage
+	return json.Unmarshal(b, (*plain)(i))
 }

@@ -19,6 +19,9 @@ func (s *VMSpec) Apply(t ConfigSpec) {
 	fill(&s.TagRequired, t.TagRequired)
 	fill(&s.Scheduler, t.Scheduler)
 	fill(&s.NodeName, t.NodeName)
+	fill(&s.DisplayWidth, t.DisplayWidth)
+	fill(&s.DisplayHeight, t.DisplayHeight)
+	fill(&s.DisplayDPI, t.DisplayDPI)
 }
 
 // Default fills in what Orka decides itself.
@@ -26,6 +29,12 @@ func (s *VMSpec) Default() {
 	if s.CPU == 0 {
 		s.CPU = DefaultCPU
 	}
+}
+
+// HasConsole tells whether the VM has a VNC console: unless it is switched off, or a GPU is passed through,
+// which excludes it.
+func (s *VMSpec) HasConsole() bool {
+	return (s.VNCConsole == nil || *s.VNCConsole) && !yes(s.GPUPassthrough)
 }
 
 func fill[T any](field **T, value *T) {

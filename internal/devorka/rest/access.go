@@ -17,13 +17,7 @@ const tokenLife = 8760 * time.Hour
 func (s *server) accessRoutes(mux *http.ServeMux) {
 	const n = "/api/v1/namespaces/{ns}"
 	s.handle(mux, "POST "+n+"/serviceaccounts/{name}", store.ServiceAccounts, "", func(c *call) error {
-		if _, err := s.Store.Get(store.Namespaces, "", c.ns); err != nil {
-			return err
-		}
-		if len(c.name()) > 253 {
-			return failed(http.StatusForbidden, metav1.StatusReasonForbidden, "service account name must be no more than 253 characters")
-		}
-		if _, err := s.Store.Create(store.ServiceAccounts, &store.Object{ObjectMeta: meta(c.ns, c.name())}); err != nil {
+		if _, err := s.Access.CreateAccount(&store.Object{ObjectMeta: meta(c.ns, c.name())}); err != nil {
 			return err
 		}
 		return c.json(map[string]string{"name": c.name(), "namespace": c.ns})

@@ -105,15 +105,24 @@ func (s *server) objectRoutes(mux *http.ServeMux) {
 	s.handle(mux, "POST "+n+"/nodes/{name}/untag", store.Nodes, "update", node(func(spec *orkav1.NodeSpec, tag string) {
 		spec.Tags = slices.DeleteFunc(spec.Tags, func(t string) bool { return t == tag })
 	}, "tag"))
-	s.handle(mux, "POST "+n+"/nodes/{name}/namespace", store.Nodes, "update", node(func(spec *orkav1.NodeSpec, to string) { spec.Namespace = to }, "namespace"))
+	s.handle(mux, "POST "+n+"/nodes/{name}/namespace", store.Nodes, "update", func(c *call) error {
+		var req struct{ Namespace string }
+		if err := c.read(&req); err != nil {
+			return err
+		}
+		if req.Namespace == "" {
+			return failed(http.StatusBadRequest, metav1.StatusReasonBadRequest, "namespace is required")
+		}
+		if err := s.Operator.MoveNode(c.name(), req.Namespace); err != nil {
+			return err
+		}
+		return c.done()
+	})
 }
 
 func namespaceItem(o *store.Object) map[string]any {
-	return map[string]any{"name": o.Name, "customPods": o.Labels[customPods] == "true"}
+	return map[string]any{"name": o.Name, "customPods": o.Labels[orkav1.LabelCustomPods] == "true"}
 }
-
-// customPods marks a namespace that takes Pods of its users. The real mark is not documented.
-const customPods = orkav1.Group + "/custom-pods"
 
 func (s *server) createNamespace(c *call) error {
 	var req struct {
@@ -123,37 +132,19 @@ func (s *server) createNamespace(c *call) error {
 	if err := c.read(&req); err != nil {
 		return err
 	}
-	if err := orkav1.NamespaceName(req.Name); err != nil {
-		return failed(http.StatusForbidden, metav1.StatusReasonForbidden, "%s", err)
-	}
-	o := &store.Object{ObjectMeta: meta("", req.Name), Status: &store.NamespaceStatus{Phase: "Active"}}
+	o := &store.Object{ObjectMeta: meta("", req.Name)}
 	if req.EnableCustomPods {
-		o.Labels = map[string]string{customPods: "true"}
+		o.Labels = map[string]string{orkav1.LabelCustomPods: "true"}
 	}
-	if _, err := s.Store.Create(store.Namespaces, o); err != nil {
+	if _, err := s.Operator.CreateNamespace(o); err != nil {
 		return err
 	}
 	return c.done()
 }
 
-// deleteNamespace deletes what is in it as well.
 func (s *server) deleteNamespace(c *call) error {
-	if c.ns == defaultNamespace {
-		return failed(http.StatusForbidden, metav1.StatusReasonForbidden, "namespace %s cannot be deleted", c.ns)
-	}
-	if _, err := s.Store.Delete(store.Namespaces, "", c.ns); err != nil {
+	if _, err := s.Operator.DeleteNamespace(c.ns); err != nil {
 		return err
-	}
-	for _, k := range store.Kinds {
-		if !k.Namespaced {
-			continue
-		}
-		all, _ := s.Store.List(k, c.ns)
-		for _, o := range all {
-			if _, err := s.Store.Delete(k, c.ns, o.Name); err != nil {
-				return err
-			}
-		}
 	}
 	return c.done()
 }

@@ -45,7 +45,10 @@ type Config struct {
 	Log                   *slog.Logger
 }
 
-type server struct{ Config }
+type server struct {
+	Config
+	calls []string // METHOD /path/{pattern} of all, for the page of them
+}
 
 // A call is one request of somebody who may make it.
 type call struct {
@@ -57,13 +60,14 @@ type call struct {
 
 // New returns the door.
 func New(cfg Config) http.Handler {
-	s := &server{cfg}
+	s := &server{Config: cfg}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/cluster-info", func(w http.ResponseWriter, _ *http.Request) { door.JSON(w, http.StatusOK, s.Info) })
 	s.vmRoutes(mux)
 	s.objectRoutes(mux)
 	s.imageRoutes(mux)
 	s.accessRoutes(mux)
+	s.publicRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		if _, err := s.Access.Who(r); err != nil {
 			door.Fail(w, err)
@@ -86,6 +90,7 @@ func (s *server) handle(mux *http.ServeMux, pattern string, k *store.Kind, verb 
 }
 
 func (s *server) handleAs(mux *http.ServeMux, pattern, group, resource, verb string, f func(*call) error) {
+	s.calls = append(s.calls, pattern)
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		c := &call{w: w, r: r, ns: r.PathValue("ns")}
 		var err error

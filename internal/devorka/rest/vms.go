@@ -96,6 +96,9 @@ func (s *server) vmRoutes(mux *http.ServeMux) {
 		if err := c.read(&req); err != nil {
 			return err
 		}
+		if req.ImageName == "" {
+			return failed(http.StatusBadRequest, metav1.StatusReasonBadRequest, "imageName is required")
+		}
 		if _, err := s.Store.Get(store.VMs, c.ns, c.name()); err != nil {
 			return err
 		}

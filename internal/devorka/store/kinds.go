@@ -23,11 +23,24 @@ type Kind struct {
 	Columns        []Column
 }
 
-// A Column is one that kubectl prints.
+// A Column is one that kubectl prints. Those of Orka's kinds are the printer columns of its published types; there is
+// an Age only where a kind has no columns of its own, as with any CRD.
 type Column struct {
-	Name, Type, Path string // Path is dotted; the last segment may hold dots in brackets
+	Name, Type, Path string // Path is dotted; its last part may be ['a key with dots']
 	Wide             bool
 }
+
+// Columns and paths that several kinds have.
+var (
+	described  = Column{"Description", "string", "metadata.annotations['orka.macstadium.com/description']", false}
+	imageState = Column{"State", "string", "status.state", false}
+	imageError = Column{"Error", "string", "status.errorMessage", true}
+)
+
+const (
+	archPath  = "metadata.labels['kubernetes.io/arch']"
+	ownerPath = "metadata.annotations['orka.macstadium.com/created-by']"
+)
 
 // Resource names the kind in errors.
 func (k *Kind) Resource() schema.GroupResource {
@@ -49,29 +62,47 @@ var (
 		Short: []string{"vm", "vms"}, Namespaced: true, HasStatus: true,
 		NewSpec: func() any { return new(orkav1.VMSpec) }, NewStatus: func() any { return new(orkav1.VMStatus) },
 		Columns: []Column{
-			{"IP", "string", "status.hostIP", false}, {"SSH", "integer", "status.sshPort", false}, {"VNC", "integer", "status.vncPort", false},
+			{"IP", "string", "status.ip", false}, {"SSH", "integer", "status.sshPort", false}, {"VNC", "integer", "status.vncPort", false},
 			{"Screenshare", "integer", "status.screenSharePort", false}, {"Status", "string", "status.phase", false},
 			{"Image", "string", "spec.image", true}, {"CPU", "integer", "spec.cpu", true}, {"Memory", "string", "status.memory", true},
-			{"Node", "string", "status.nodeName", true},
+			{"Node", "string", "status.nodeName", true}, {"Architecture", "string", archPath, true},
+			{"Reserved-Ports", "string", "spec.reservedPorts", true}, {"GPU-Passthrough", "boolean", "spec.gpuPassthrough", true},
+			{"Owner", "string", ownerPath, true}, {"Deploy-Date", "string", "metadata.creationTimestamp", true},
+			{"Display-Width", "integer", "spec.displayWidth", true}, {"Display-Height", "integer", "spec.displayHeight", true},
+			{"Display-DPI", "integer", "spec.displayDPI", true},
 		},
 	}
 	Configs = &Kind{
 		Group: orkav1.Group, Version: orkav1.Version, Kind: "VirtualMachineConfig", Plural: "virtualmachineconfigs", Singular: "virtualmachineconfig",
 		Short: []string{"vmconfig", "vmconfigs"}, Namespaced: true, NewSpec: func() any { return new(orkav1.ConfigSpec) },
-		Columns: []Column{{"Image", "string", "spec.image", false}, {"CPU", "integer", "spec.cpu", false}, {"Memory", "string", "spec.memory", false}},
+		Columns: []Column{
+			{"Image", "string", "spec.image", false}, {"CPU", "integer", "spec.cpu", false}, {"Memory", "string", "spec.memory", false},
+			{"ISO", "string", "spec.iso", true}, {"VNC", "boolean", "spec.vncConsole", true}, {"Scheduler", "string", "spec.scheduler", true},
+			{"Tag", "string", "spec.tag", true}, {"Tag_Required", "boolean", "spec.tagRequired", true},
+			{"Node_Name", "string", "spec.nodeName", true}, {"GPU", "boolean", "spec.gpuPassthrough", true},
+			{"Net_Boost", "boolean", "spec.netBoost", true}, {"System_Serial", "string", "spec.systemSerial", true},
+			{"Owner", "string", ownerPath, true}, {"Display_Width", "integer", "spec.displayWidth", true},
+			{"Display_Height", "integer", "spec.displayHeight", true}, {"Display_DPI", "integer", "spec.displayDPI", true},
+		},
 	}
 	Images = &Kind{
 		Group: orkav1.Group, Version: orkav1.Version, Kind: "Image", Plural: "images", Singular: "image", Namespaced: true, HasStatus: true,
 		NewSpec: func() any { return new(orkav1.ImageSpec) }, NewStatus: func() any { return new(orkav1.ImageStatus) },
-		Columns: []Column{{"Size", "string", "spec.size", false}, {"State", "string", "status.state", false}, {"Error", "string", "status.errorMessage", true}},
+		Columns: []Column{
+			described, {"Image-Id", "string", "metadata.labels['orka.macstadium.com/image-id']", false},
+			{"Size", "string", "spec.size", false}, {"Space-Used", "string", "spec.spaceUsed", true},
+			{"Type", "string", archPath, false}, imageState, imageError,
+		},
 	}
 	RemoteImages = &Kind{
 		Group: orkav1.Group, Version: orkav1.Version, Kind: "RemoteImage", Plural: "remoteimages", Singular: "remoteimage", Namespaced: true,
 		NewSpec: func() any { return new(orkav1.RemoteImageSpec) },
+		Columns: []Column{{"Size", "string", "spec.size", false}, {"Type", "string", archPath, false}},
 	}
 	ISOs = &Kind{
 		Group: orkav1.Group, Version: orkav1.Version, Kind: "Iso", Plural: "isos", Singular: "iso", Namespaced: true, HasStatus: true,
-		NewSpec: func() any { return new(orkav1.ImageSpec) }, NewStatus: func() any { return new(orkav1.ImageStatus) },
+		NewSpec: func() any { return new(orkav1.ISOSpec) }, NewStatus: func() any { return new(orkav1.ImageStatus) },
+		Columns: []Column{described, {"Size", "string", "spec.size", false}, imageState, imageError},
 	}
 	RemoteISOs = &Kind{
 		Group: orkav1.Group, Version: orkav1.Version, Kind: "RemoteIso", Plural: "remoteisos", Singular: "remoteiso", Namespaced: true,
@@ -82,8 +113,19 @@ var (
 		NewSpec: func() any { return new(orkav1.NodeSpec) }, NewStatus: func() any { return new(orkav1.NodeStatus) },
 		Columns: []Column{
 			{"Available-CPU", "integer", "status.availableCpu", false}, {"Available-Memory", "string", "status.availableMemory", false},
-			{"Status", "string", "status.phase", false}, {"IP", "string", "status.nodeIP", true},
+			{"Available-GPU", "integer", "status.availableGpu", true}, {"Status", "string", "status.phase", false},
+			{"IP", "string", "status.nodeIP", true}, {"Allocatable-CPU", "integer", "status.allocatableCpu", true},
+			{"Allocatable-Memory", "string", "status.allocatableMemory", true},
+			{"Allocatable-GPU", "integer", "status.allocatableGpu", true}, {"Version", "string", "status.kubeletVersion", true},
+			{"Runtime", "string", "status.containerRuntimeVersion", true}, {"OS", "string", "status.osVersion", true},
+			{"Architecture", "string", archPath, true}, {"Tags", "string", "spec.tags", true},
 		},
+	}
+	// KubeNodes are Kubernetes' own objects of the nodes, which own those of Orka.
+	KubeNodes = &Kind{
+		Version: "v1", Kind: "Node", Plural: "nodes", Singular: "node", Short: []string{"no"}, HasStatus: true,
+		NewStatus: func() any { return new(KubeNodeStatus) },
+		Columns:   []Column{{"Version", "string", "status.nodeInfo.kubeletVersion", false}},
 	}
 	Namespaces = &Kind{
 		Version: "v1", Kind: "Namespace", Plural: "namespaces", Singular: "namespace", Short: []string{"ns"}, HasStatus: true,
@@ -114,7 +156,7 @@ var (
 
 // Kinds are all of them.
 var Kinds = []*Kind{
-	VMs, Configs, Images, RemoteImages, ISOs, RemoteISOs, Nodes, Namespaces, Pods, ServiceAccounts, Bindings, Credentials, Registry,
+	VMs, Configs, Images, RemoteImages, ISOs, RemoteISOs, Nodes, KubeNodes, Namespaces, Pods, ServiceAccounts, Bindings, Credentials, Registry,
 }
 
 // Lookup finds a kind by group and plural name.
@@ -130,6 +172,26 @@ func Lookup(group, plural string) (*Kind, bool) {
 type RemoteISOSpec struct {
 	ISOName string `json:"isoName"`
 	Size    any    `json:"size,omitempty"`
+}
+
+// KubeNodeStatus is what of the status of a Node clients of Orka look at.
+type KubeNodeStatus struct {
+	Addresses []KubeNodeAddress `json:"addresses,omitempty"`
+	NodeInfo  KubeNodeInfo      `json:"nodeInfo"`
+}
+
+// A KubeNodeAddress is one of a Node.
+type KubeNodeAddress struct {
+	Type    string `json:"type"`
+	Address string `json:"address"`
+}
+
+// KubeNodeInfo says what runs on a Node.
+type KubeNodeInfo struct {
+	KubeletVersion          string `json:"kubeletVersion"`
+	ContainerRuntimeVersion string `json:"containerRuntimeVersion"`
+	OSImage                 string `json:"osImage"`
+	Architecture            string `json:"architecture"`
 }
 
 // NamespaceStatus is the status of a namespace.

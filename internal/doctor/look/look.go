@@ -44,11 +44,12 @@ type Patient struct {
 type Subject struct {
 	Title    string // "machine mac-7k2q", "host mini"
 	Endpoint machine.Endpoint
-	OS       string // GOOS, if it is known
-	Session  string // that the agent runs in, if it is known
-	Slots    int    // of a host; 0: it has none
-	KeptBack string // why nobody can log in from here; "": somebody can
-	Left     string // why it is not looked at from here; "": it is
+	OS       string   // GOOS, if it is known
+	Session  string   // that the agent runs in, if it is known
+	Slots    int      // of a host; 0: it has none
+	Own      []string // names of the leases there that belong to the pool
+	KeptBack string   // why nobody can log in from here; "": somebody can
+	Left     string   // why it is not looked at from here; "": it is
 }
 
 // How long one look may take.

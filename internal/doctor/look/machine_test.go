@@ -43,6 +43,13 @@ func TestAHost(t *testing.T) {
 		}
 	}
 	see(t, host).want(t, "slots: warning NoCapacity")
+	host.Own = []string{"a", "b", "elsewhere"}
+	if c := see(t, host); c["slots"].State != doctor.OK || c["slots"].Found != "2 of 2 taken, 2 by this pool" {
+		t.Errorf("a pool whose own machines fill the host: %+v", c["slots"])
+	}
+	host.Own, host.Slots = []string{"b"}, 1
+	see(t, host).want(t, "slots: warning NoCapacity") // somebody else is there too
+	host.Own, host.Slots = nil, 2
 	if entries, err := os.ReadDir(filepath.Join(s.Home, ".outrigger")); err != nil || len(entries) != 1 {
 		t.Errorf("the look has left something: %v, %v", entries, err)
 	}

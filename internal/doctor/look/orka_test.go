@@ -16,6 +16,7 @@ import (
 
 	"outrigger.dev/outrigger/internal/devorka"
 	"outrigger.dev/outrigger/internal/devorka/operator"
+	"outrigger.dev/outrigger/internal/devorka/store"
 	"outrigger.dev/outrigger/internal/doctor"
 	"outrigger.dev/outrigger/internal/doctor/look"
 	"outrigger.dev/outrigger/internal/machine"
@@ -266,4 +267,22 @@ func TestAnOrderIsCarriedOutAsHere(t *testing.T) {
 		}
 	}
 	pod.want(t, "ssh-port: ok", "host-key: ok", "login: ok", "disk: ok", "clock: ok", "session: ok")
+}
+
+// TestAnImageThatIsCached: which nodes have the image is read from the nodes' objects.
+func TestAnImageThatIsCached(t *testing.T) {
+	s := cluster(t, nil)
+	cfg := config(t, s, devorka.Grant{Role: "orka-dev"})
+	cfg.Image = "ghcr.io/macstadium/orka-images/sonoma"
+	s.Operator().Cache(cfg.Image+":latest", func(*store.Object) bool { return true })
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		r := place(t, patient(cfg))["image-cached"]
+		if r.State == doctor.OK {
+			return
+		}
+		if time.Now().After(deadline) || r.State == doctor.Skipped {
+			t.Fatalf("image-cached: %+v", r)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package look
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,6 +49,11 @@ func (m *atMachine) ask(ctx context.Context, f *doctor.Facts) {
 	}
 	if n, err := strconv.Atoi(told["leases"]); err == nil && m.s.Slots > 0 {
 		f.Slots = &doctor.Slots{Taken: n, Of: m.s.Slots}
+		for _, name := range strings.Fields(told["lent"]) {
+			if slices.Contains(m.s.Own, name) {
+				f.Slots.Own++
+			}
+		}
 	}
 }
 
@@ -85,7 +91,8 @@ elif /usr/bin/sudo -n true </dev/null >/dev/null 2>&1; then echo sudo=sudo
 elif id -Gn | grep -qwE 'admin|sudo|wheel'; then echo sudo=password
 else echo sudo=none; fi
 d=` + folder + `
-n=0; for l in "$d"/leases/*/; do if [ -d "$l" ]; then n=$((n+1)); fi; done; echo "leases=$n"
+n=0; lent=; for l in "$d"/leases/*/; do if [ -d "$l" ]; then n=$((n+1)); l=${l%/}; lent="$lent ${l##*/}"; fi; done
+echo "leases=$n"; echo "lent=$lent"
 while [ ! -d "$d" ]; do d=$(dirname "$d"); done
 df -Pk "$d" | awk 'NR == 2 { print "free=" $4 }'
 if [ "$(uname -s)" = Darwin ]; then echo "console=$(stat -f %Su /dev/console)"; fi
@@ -96,7 +103,9 @@ const windowsScript = `'now=' + [DateTimeOffset]::UtcNow.ToUnixTimeSeconds()
 'os=windows'
 'system=' + [Environment]::OSVersion.VersionString
 'user=' + $env:USERNAME
-'leases=' + @(Get-ChildItem -Directory "$env:USERPROFILE\.outrigger\leases" -ErrorAction SilentlyContinue).Count
+$lent = @(Get-ChildItem -Directory "$env:USERPROFILE\.outrigger\leases" -ErrorAction SilentlyContinue)
+'leases=' + $lent.Count
+'lent=' + ($lent.Name -join ' ')
 'free=' + [math]::Floor((Get-PSDrive $env:SystemDrive[0]).Free / 1024)
 `
 

@@ -86,11 +86,7 @@ func (g *Guest) Start() error {
 	if g.s != nil {
 		return nil
 	}
-	b, err := os.ReadFile(g.f.path("host_key"))
-	if err != nil {
-		return err
-	}
-	host, err := ssh.ParsePrivateKey(b)
+	keys, err := g.f.hostKeys()
 	if err != nil {
 		return err
 	}
@@ -110,8 +106,10 @@ func (g *Guest) Start() error {
 			return nil, g.key(c.User(), key)
 		},
 	}
-	config.AddHostKey(host)
-	g.s = &server{f: g.f, log: g.cfg.Log, config: config, conns: map[net.Conn]bool{}, guest: true}
+	for _, k := range keys {
+		config.AddHostKey(k)
+	}
+	g.s = &server{f: g.f, log: g.cfg.Log, config: config, conns: map[net.Conn]bool{}, guest: true, user: g.cfg.User}
 	return nil
 }
 

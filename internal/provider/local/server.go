@@ -22,7 +22,8 @@ type server struct {
 	log    *slog.Logger
 	config *ssh.ServerConfig
 
-	guest bool // has what a Mac's sshd has: SFTP and forwarding, both ways
+	guest bool   // has what a Mac's sshd has: SFTP and forwarding, both ways, and its variables
+	user  string // of a guest
 
 	mu     sync.Mutex
 	conns  map[net.Conn]bool
@@ -159,7 +160,7 @@ func (s *server) connection(c net.Conn) {
 			_ = ch.Reject(ssh.UnknownChannelType, "only sessions") // a broken connection ends the loop
 			continue
 		}
-		sessions.Go(func() { s.session(ch) })
+		sessions.Go(func() { s.session(conn, ch) })
 	}
 	conn.Close()
 	sessions.Wait()

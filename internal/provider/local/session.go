@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -20,10 +22,11 @@ import (
 // A session runs one command. What the client asks for before it (a terminal,
 // variables) is collected; what it asks for later reaches the command.
 type session struct {
-	s    *server
-	ch   ssh.Channel
-	env  []string
-	size *pty.Winsize // nil: no terminal
+	s     *server
+	ch    ssh.Channel
+	env   []string
+	login []string     // variables that sshd sets
+	size  *pty.Winsize // nil: no terminal
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd   // nil before the command runs
@@ -49,12 +52,15 @@ type (
 	oneString     struct{ Value string }
 )
 
-func (s *server) session(nc ssh.NewChannel) {
+func (s *server) session(conn ssh.ConnMetadata, nc ssh.NewChannel) {
 	ch, requests, err := nc.Accept()
 	if err != nil {
 		return // the connection broke
 	}
 	x := &session{s: s, ch: ch, replied: make(chan struct{})}
+	if s.guest {
+		x.login = loginVariables(s.user, conn.RemoteAddr(), conn.LocalAddr())
+	}
 	for req := range requests {
 		ok := x.request(req)
 		if req.WantReply {
@@ -130,7 +136,19 @@ func (x *session) environment() []string {
 			env = append(env, name+"="+v)
 		}
 	}
-	return append(env, x.env...)
+	return append(append(env, x.login...), x.env...)
+}
+
+// loginVariables are those that sshd sets of who has logged in and from where (sshd(8), ssh(1)).
+func loginVariables(user string, from, to net.Addr) []string {
+	env := []string{"USER=" + user, "LOGNAME=" + user}
+	their, theirPort, err := net.SplitHostPort(from.String())
+	our, ourPort, err2 := net.SplitHostPort(to.String())
+	if err != nil || err2 != nil {
+		return env
+	}
+	return append(env, "SSH_CLIENT="+strings.Join([]string{their, theirPort, ourPort}, " "),
+		"SSH_CONNECTION="+strings.Join([]string{their, theirPort, our, ourPort}, " "))
 }
 
 // start runs the command; a session runs one only.

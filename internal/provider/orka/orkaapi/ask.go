@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // Questions that change nothing and that only somebody asks who wants to know what works.
@@ -79,6 +80,25 @@ func (k *Kube) May(ctx context.Context, r Right) (allowed bool, reason string, e
 	return answer.Status.Allowed, oneLine([]byte(answer.Status.Reason)), err
 }
 
+// nodeImage is one of an OrkaNode's status.images: an image that the node has, fetches, or failed to fetch.
+type nodeImage struct {
+	Names  []string `json:"names"`
+	Status Text     `json:"status"`
+}
+
+func (i nodeImage) has(image string) bool {
+	ready := i.Status == "" || strings.EqualFold(string(i.Status), "Ready")
+	return ready && slices.ContainsFunc(i.Names, func(name string) bool { return latest(name) == latest(image) })
+}
+
+// latest is an image's name with the tag that a reference without one has.
+func latest(image string) string {
+	if slash := strings.LastIndex(image, "/"); slash < 0 || strings.ContainsAny(image[slash:], ":@") {
+		return image
+	}
+	return image + ":latest"
+}
+
 // Cached tells on how many of the nodes that are named an image is already. Nodes are
 // objects of the namespace that Orka shares, whoever may use them.
 func (k *Kube) Cached(ctx context.Context, image string, nodes []string) (on int, err error) {
@@ -88,7 +108,7 @@ func (k *Kube) Cached(ctx context.Context, image string, nodes []string) (on int
 				Name string `json:"name"`
 			} `json:"metadata"`
 			Status struct {
-				Images []string `json:"images"`
+				Images []nodeImage `json:"images"`
 			} `json:"status"`
 		}
 	}
@@ -97,7 +117,7 @@ func (k *Kube) Cached(ctx context.Context, image string, nodes []string) (on int
 		return 0, err
 	}
 	for _, n := range list.Items {
-		if slices.Contains(nodes, n.Metadata.Name) && slices.Contains(n.Status.Images, image) {
+		if slices.Contains(nodes, n.Metadata.Name) && slices.ContainsFunc(n.Status.Images, func(i nodeImage) bool { return i.has(image) }) {
 			on++
 		}
 	}

@@ -50,6 +50,15 @@ func IsNotFound(err error) bool { return Code(err) == http.StatusNotFound }
 // errNotJSON is of answers that no Orka gives.
 var errNotJSON = errors.New("the answer is not JSON")
 
+// A wrongShape is an answer in JSON that is not of the published type: no Orka's, or that of a version we do not know.
+type wrongShape struct{ field, value string }
+
+func (w *wrongShape) Error() string {
+	return fmt.Sprintf("the answer is not as Orka's API is published: field %q is a JSON %s", w.field, w.value)
+}
+
+func (w *wrongShape) Is(target error) bool { return target == errNotJSON }
+
 // once makes one request and decodes the answer into out, unless that is nil or
 // the answer is empty. A token that is refused is read again, if there is another.
 func (d door) once(ctx context.Context, method, path string, query url.Values, in, out any) error {
@@ -129,7 +138,12 @@ func decode(body io.Reader, out any) error {
 	if out == nil || len(bytes.TrimSpace(b)) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(b, out); err != nil {
+	err = json.Unmarshal(b, out)
+	var other *json.UnmarshalTypeError
+	if errors.As(err, &other) {
+		return &wrongShape{other.Field, other.Value}
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %q", errNotJSON, oneLine(b))
 	}
 	return nil

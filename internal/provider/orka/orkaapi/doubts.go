@@ -45,7 +45,7 @@ var Doubts = []Doubt{
 	{"", "same as the list's", "the fields of one VM and of one image: as in the lists"},
 	{"", "absent means 22", "the SSH port of a VM in bridge mode: its own 22 unless another is said"},
 	{"", "no label", "whether a REST deploy can set a label: none is documented, so a VM's name carries the mark of its owner"},
-	{"", "orka-default", "the namespace of the nodes' objects, and that status.images has images as a deploy names them: only outrigger doctor looks there, and says nothing of them if they are elsewhere"},
+	{"", "orka-default", "the namespace of the nodes' objects, and that the names in status.images are images as a deploy names them, :latest added or not: only outrigger doctor looks there, and says nothing of them if they are elsewhere"},
 	{"", "2 VMs of this namespace", "whether an Apple-silicon host counts VMs of other namespaces and kinds towards its two: only those that are listed are counted here, Orka decides"},
 }
 

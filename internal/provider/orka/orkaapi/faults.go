@@ -44,7 +44,7 @@ func (c *Client) refused(what string, r *Refusal) error {
 			WithRemedy("Make a new one: orka3 serviceaccount token NAME. A user's own token ends after an hour; an upgrade of Orka may end others.")
 	case r.Code == http.StatusForbidden:
 		return fault.New(fault.ProviderRefused, "orka: %s: %w", what, r).
-			WithRemedy("Orka's own words say what it wants: a right that the token lacks (orka3 rolebinding), or another value.")
+			WithRemedy("Orka's own words say what it wants: a right that the token lacks (orka3 rb add-subject), or another value.")
 	case r.Code >= 300 && r.Code < 400, r.Code == http.StatusNotFound:
 		return fault.New(fault.ProviderRefused, "orka: %s: %s answers %w", what, c.Endpoint, r).
 			WithRemedy("Check the endpoint and the namespace. Orka 3 or newer is wanted: older ones have another API.")

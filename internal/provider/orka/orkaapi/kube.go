@@ -89,8 +89,8 @@ func (v kubeVM) vm() VM {
 		Deleting: m.DeletionTimestamp != "", Error: oneLine([]byte(st.Error)), Warnings: oneLine([]byte(st.PortWarnings)),
 		Labels: m.Labels, Annotations: m.Annotations,
 	}
-	if st.IP != "" { // only in bridge mode
-		vm.Host, vm.Bridged = st.IP, true
+	if st.IP != "" { // the VM's own in bridge mode, else the node's or none at all
+		vm.Host, vm.Bridged = st.IP, st.IP != st.HostIP
 	}
 	if vm.Phase == "" {
 		vm.Phase = Pending // nobody has looked at the object yet
