@@ -110,7 +110,8 @@ func (s *Server) openDoors() error {
 	}
 	if s.rest == nil {
 		info := rest.ClusterInfo{
-			APIDomain: s.domain(), APIEndpoint: "https://" + s.advertise(s.kube.addr), CertData: string(s.ca.pem)}
+			APIDomain: s.domain(), APIEndpoint: "https://" + s.advertise(s.kube.addr), CertData: string(s.ca.pem),
+		}
 		door := rest.New(rest.Config{
 			Store: s.store, Operator: s.operator, Access: s.access, Faults: s.faults, Doubts: s.cfg.Doubts, Info: info,
 			DeployTimeout: s.cfg.DeployTimeout, Minute: s.cfg.Minute, Log: s.cfg.Log,

@@ -11,7 +11,7 @@ var Machine = []Check{
 	{Name: "host-key", Needs: []string{"ssh-port"}, Judge: judgeHostKey, Remedies: hostKeyRemedies},
 	{Name: "login", Needs: []string{"host-key"}, Judge: judgeLogin, Remedies: loginRemedies},
 	{Name: "slots", Needs: []string{"login"}, Kinds: []Kind{SSH}, Judge: judgeSlots, Remedies: map[Reason]Remedy{
-		NoCapacity: {"every slot of the host is lent out, to others than this pool too", "Wait until one is given back, or raise slots in {settings}. Slots of clients that died come free when their lease expires."},
+		NoCapacity: {"every slot of the host is lent out", "Wait until one is given back, or raise slots in {settings}. Slots of clients that died come free when their lease expires."},
 	}},
 	{Name: "sudo", Needs: []string{"login"}, Judge: judgeSudo, Remedies: map[Reason]Remedy{
 		NoSudo:       {"{user} is not in the sudoers of the image", "Let {user} become root without a password (docs/howto/mac-image.md). Without, absolute paths are rewritten in scripts, and on a Mac clock, sleep and session stay as they are."},

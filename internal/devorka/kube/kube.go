@@ -4,9 +4,9 @@
 //
 // It speaks the protocol that kubectl, client-go and plain HTTP clients use: discovery,
 // get, list, create, update, merge patches, delete, watches with resourceVersions,
-// bookmarks and initial events, label and field selectors, tables, Status errors. It
-// lacks server-side apply, JSON patches and paging; docs/design/orka.md says why it is
-// not the test bed's kube-apiserver.
+// bookmarks and initial events, label and field selectors, tables, Status errors, and
+// protobuf for Kubernetes' own kinds. It lacks server-side apply, JSON patches and paging;
+// docs/design/orka.md says why it is not the test bed's kube-apiserver.
 package kube
 
 import (

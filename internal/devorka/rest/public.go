@@ -21,7 +21,7 @@ func (s *server) publicRoutes(mux *http.ServeMux) {
 // page lists the calls of this door, in place of the Swagger UI.
 func (s *server) page(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	fmt.Fprintf(w, "<!DOCTYPE html>\n<title>outrigger dev orka</title>\n<h1>Calls of this Orka</h1>\n<pre>%s</pre>\n",
+	_, _ = fmt.Fprintf(w, "<!DOCTYPE html>\n<title>outrigger dev orka</title>\n<h1>Calls of this Orka</h1>\n<pre>%s</pre>\n",
 		html.EscapeString(strings.Join(s.calls, "\n")))
 }
 
@@ -34,8 +34,8 @@ func (s *server) metrics(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
 	const name = "outrigger_dev_orka_virtualmachineinstances"
-	fmt.Fprintf(w, "# HELP %[1]s VMs of the cluster by phase.\n# TYPE %[1]s gauge\n", name)
+	_, _ = fmt.Fprintf(w, "# HELP %[1]s VMs of the cluster by phase.\n# TYPE %[1]s gauge\n", name)
 	for _, phase := range []orkav1.Phase{orkav1.Pending, orkav1.Running, orkav1.Failed} {
-		fmt.Fprintf(w, "%s{phase=%q} %d\n", name, phase, count[phase])
+		_, _ = fmt.Fprintf(w, "%s{phase=%q} %d\n", name, phase, count[phase])
 	}
 }
