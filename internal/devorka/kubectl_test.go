@@ -192,7 +192,7 @@ func TestKubectlIsRefused(t *testing.T) {
 		"image":   {`{image: windows-11}`, `Image windows-11 not found`},
 		"cores":   {`{image: sonoma-90gb-orka3-arm, cpu: 1}`, `denied the request: cpu must be at least 2`},
 		"console": {`{image: sonoma-90gb-orka3-arm, gpuPassthrough: true, vncConsole: true}`, `cannot both be enabled`},
-		"named":   {`{image: sonoma-90gb-orka3-arm, cpu: many}`, `VirtualMachineInstance.orka.macstadium.com "named" is invalid`},
+		"named":   {`{image: sonoma-90gb-orka3-arm, cpu: many}`, `VirtualMachineInstance "named" is invalid`},
 		"ports":   {`{image: sonoma-90gb-orka3-arm, reservedPorts: "80"}`, `<NODE_PORT>:<VM_PORT>`},
 		"tag":     {`{image: sonoma-90gb-orka3-arm, tag: ` + strings.Repeat("x", 33) + `}`, `tag must be no more than 32 characters`},
 	} {
