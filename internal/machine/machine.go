@@ -7,6 +7,7 @@ package machine
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
 	"regexp"
@@ -36,6 +37,16 @@ func ParseName(s string) (Name, error) {
 func NewName(prefix string) Name {
 	var b [5]byte
 	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails: it crashes the program instead
+	return suffixed(prefix, b)
+}
+
+// NameFor returns a name of the same form that is always the same for these parts.
+func NameFor(prefix string, parts ...string) Name {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
+	return suffixed(prefix, [5]byte(sum[:5]))
+}
+
+func suffixed(prefix string, b [5]byte) Name {
 	return Name(prefix + "-" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])))
 }
 

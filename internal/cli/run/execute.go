@@ -11,6 +11,7 @@ import (
 	"outrigger.dev/outrigger/internal/cli/progress"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/host"
+	"outrigger.dev/outrigger/internal/ledger"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/provider"
 	"outrigger.dev/outrigger/internal/relay"
@@ -140,18 +141,52 @@ func take(ctx context.Context, a *app.App, p *prepared, show progress.Reporter) 
 	if err != nil {
 		return nil, nil, err
 	}
-	spec := machine.Spec{
-		Name: machine.NewName("run"), Image: p.Image, Expires: p.machineEnd(a.IO.Now()).UTC(),
+	names, err := p.machineNames(a, l, name)
+	if err != nil {
+		return nil, nil, err
 	}
-	show.Phase(progress.Create, fmt.Sprintf("%s on %s", spec.Name, name))
-	c, err := claim.Take(ctx, l, prov, claim.Request{
-		Provider: name, Spec: spec,
-	})
+	var c *claim.Claim
+	spec := machine.Spec{Image: p.Image, Expires: p.machineEnd(a.IO.Now()).UTC()}
+	for _, spec.Name = range names {
+		show.Phase(progress.Create, fmt.Sprintf("%s on %s", spec.Name, name))
+		c, err = claim.Take(ctx, l, prov, claim.Request{Provider: name, Spec: spec})
+		if !fault.Is(err, fault.NameTaken) && !fault.Is(err, fault.Busy) {
+			break
+		}
+	}
 	if err == nil {
 		show.Event(progress.Event{Event: "machine", Machine: string(spec.Name), Provider: name, Run: string(spec.Name)})
 		show.Done("")
 	}
 	return c, prov, err
+}
+
+// machineNames are the names for the machine of this run, the preferred first. A folder's runs follow each
+// other on machines of one name: the name is part of the folder's path there, and CMake, Python's virtual
+// environments and others write that path into files that come back. While a run's machine or results are
+// still there, the next one's name is random. So are names at Orka, where a name that was deleted is taken
+// for a while longer.
+func (p *prepared) machineNames(a *app.App, l *ledger.Ledger, provider string) ([]machine.Name, error) {
+	random := []machine.Name{machine.NewName("run")}
+	cfg, err := a.Config()
+	if err != nil {
+		return nil, err
+	}
+	if p.dir == "" || cfg.Providers[provider].Type() == "orka" {
+		return random, nil
+	}
+	owner, err := l.Owner()
+	if err != nil {
+		return nil, err
+	}
+	name := machine.NameFor("run", string(owner), provider, p.dir, p.At)
+	switch _, err := l.GetRun(string(name)); {
+	case fault.Is(err, fault.UnknownRun):
+		return append([]machine.Name{name}, random...), nil
+	case err != nil:
+		return nil, err
+	}
+	return random, nil
 }
 
 // boot waits until the machine answers.
