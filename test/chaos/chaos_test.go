@@ -21,13 +21,11 @@ import (
 
 	"outrigger.dev/outrigger/test/faultproxy"
 	"outrigger.dev/outrigger/test/program"
+	"outrigger.dev/outrigger/test/soak"
 	"outrigger.dev/outrigger/test/sshd"
 )
 
-var (
-	seeds = flag.Int("seeds", 200, "how many broken connections to try")
-	bin   string
-)
+var bin string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -213,10 +211,10 @@ func TestBrokenConnections(t *testing.T) {
 			fmt.Fprintf(&errs, "err %d\n", i)
 		}
 	}
-	for seed := range *seeds {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+	for _, seed := range soak.Seeds(t, 200) {
+		t.Run(soak.Name(seed), func(t *testing.T) {
 			t.Parallel()
-			brokenConnection(t, srv, uint64(seed), out.Bytes(), errs.Bytes())
+			brokenConnection(t, srv, seed, out.Bytes(), errs.Bytes())
 		})
 	}
 	t.Cleanup(func() {

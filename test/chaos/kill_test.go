@@ -5,6 +5,7 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -16,10 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"outrigger.dev/outrigger/test/soak"
 	"outrigger.dev/outrigger/test/sshd"
 )
 
-// kills is how many moments are tried for each victim.
+// kills is how many moments are tried for each victim, if this is no soak.
 const kills = 25
 
 // busy keeps a run going for a while, with children that do not stay in its
@@ -36,23 +38,19 @@ while [ $i -lt 40 ]; do
 done
 `
 
-// TestKilledClient holds that a client killed at any moment leaves nothing that
-// gc does not remove, and the local files whole: each is as it was or as the run made it.
+// TestKilledClient holds that a client killed at any moment loses nothing: local files are as they were
+// or as the run made them, what the command wrote can be fetched, and then gc leaves nothing. Even
+// seeds are machines of this computer, odd ones those of an SSH server.
 func TestKilledClient(t *testing.T) {
-	for seed := range kills {
-		t.Run(fmt.Sprintf("local/seed=%d", seed), func(t *testing.T) {
-			t.Parallel()
-			p := newPlace(t)
-			killClient(t, p, uint64(seed), "")
-		})
-	}
 	srv := sshd.Start(t, sshd.Options{})
-	for seed := range kills {
-		t.Run(fmt.Sprintf("ssh/seed=%d", seed), func(t *testing.T) {
+	for _, seed := range soak.Seeds(t, 2*kills) {
+		t.Run(soak.Name(seed), func(t *testing.T) {
 			t.Parallel()
 			p := newPlace(t)
-			p.configure(t, srv, srv.Port)
-			killClient(t, p, uint64(seed), srv.Home)
+			if seed%2 == 1 {
+				p.configure(t, srv, srv.Port)
+			}
+			killClient(t, p, seed)
 		})
 	}
 	t.Cleanup(func() { // runs before the server is gone
@@ -63,7 +61,7 @@ func TestKilledClient(t *testing.T) {
 	})
 }
 
-func killClient(t *testing.T, p *place, seed uint64, farHome string) {
+func killClient(t *testing.T, p *place, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	before := p.fill(t, rnd)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -76,6 +74,21 @@ func killClient(t *testing.T, p *place, seed uint64, farHome string) {
 	_ = cmd.Wait() // killed, most likely
 	alarm.Stop()
 
+	for _, r := range p.fetchable(ctx, t) {
+		if out, err := p.command(ctx, "fetch", r.ID).CombinedOutput(); err != nil {
+			t.Fatalf("fetch %s: %v\n%s", r.ID, err, out)
+		}
+		// The command went on to its end, with nobody to listen.
+		tree := p.tree(t)
+		if got := string(tree["counter"]); got != "39\n" {
+			t.Errorf("counter is %q, want what the command wrote last", got)
+		}
+		for i := range 5 {
+			if name := fmt.Sprintf("big.%d", i); !bytes.Equal(tree[name], before["big"]) {
+				t.Errorf("%s: %d bytes, want all %d that the command wrote", name, len(tree[name]), len(before["big"]))
+			}
+		}
+	}
 	p.collect(ctx, t)
 	p.nothingLeft(t, "/nonexistent")
 	p.noProcesses(t)
@@ -105,6 +118,25 @@ func (p *place) start(ctx context.Context, t *testing.T) *exec.Cmd {
 	return cmd
 }
 
+// A fetchable run is one whose results are not all here.
+type fetchable struct {
+	ID      string `json:"id"`
+	Machine string `json:"machine"`
+}
+
+func (p *place) fetchable(ctx context.Context, t *testing.T) []fetchable {
+	t.Helper()
+	out, err := p.command(ctx, "fetch", "--output", "json").Output()
+	if err != nil {
+		t.Fatalf("fetch: %v", err)
+	}
+	var list []fetchable
+	if err := json.Unmarshal(out, &list); err != nil {
+		t.Fatalf("fetch --output json: %v\n%s", err, out)
+	}
+	return list
+}
+
 // at is a path outside of the machine's folders that runs have their files appear at.
 func (p *place) at() string { return filepath.Join(p.home, "at", "work") }
 
@@ -123,11 +155,11 @@ func (p *place) collect(ctx context.Context, t *testing.T) {
 // at random moments, until the run has ended. It may fail, with our exit code, but
 // it ends, and gc leaves nothing.
 func TestKilledParts(t *testing.T) {
-	for seed := range kills {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+	for _, seed := range soak.Seeds(t, kills) {
+		t.Run(soak.Name(seed), func(t *testing.T) {
 			t.Parallel()
 			p := newPlace(t)
-			rnd := rand.New(rand.NewPCG(uint64(seed), 2))
+			rnd := rand.New(rand.NewPCG(seed, 2))
 			p.fill(t, rnd)
 			if err := os.MkdirAll(filepath.Join(p.home, ".config/outrigger"), 0o755); err != nil {
 				t.Fatal(err)
@@ -153,6 +185,15 @@ func TestKilledParts(t *testing.T) {
 			case 0, 125, 128 + int(syscall.SIGKILL): // the last when the script itself was hit
 			default:
 				t.Errorf("exit code %d (%v)", code, err)
+			}
+			// What was hit may have been the machine: then its results are given up, by name.
+			for _, r := range p.fetchable(ctx, t) {
+				if p.command(ctx, "fetch", r.ID).Run() == nil {
+					continue
+				}
+				if out, err := p.command(ctx, "vm", "delete", r.Machine).CombinedOutput(); err != nil {
+					t.Errorf("vm delete %s: %v\n%s", r.Machine, err, out)
+				}
 			}
 			p.collect(ctx, t)
 			p.nothingLeft(t, "/nonexistent")
