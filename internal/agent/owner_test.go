@@ -117,7 +117,7 @@ func TestNothingOutlivesARelease(t *testing.T) {
 	h := newHost(t)
 	h.lease("a")
 	alive := filepath.Join(t.TempDir(), "alive")
-	script := `(env -i setsid sh -c 'trap "" HUP TERM; while :; do echo x >>` + alive + `; sleep 0.02; done' </dev/null >/dev/null 2>&1 &)
+	script := `(env -i setsid sh -c 'trap "" HUP TERM; echo $$ >` + alive + `; while :; do sleep 1; done' </dev/null >/dev/null 2>&1 &)
 		while [ ! -s ` + alive + ` ]; do sleep 0.01; done
 		p=$$; while [ "$p" -gt 1 ]; do
 			case "$(readlink /proc/$p/exe)" in *outrigger-agent*) kill -9 $p;; esac
@@ -129,17 +129,24 @@ func TestNothingOutlivesARelease(t *testing.T) {
 		t.Errorf("the run: %+v, %v; want RunLost", got.exit, got.err)
 	}
 	h.release("a")
-	size := func() int64 {
-		info, err := os.Stat(alive)
-		if errors.Is(err, fs.ErrNotExist) || err != nil {
-			return 0
-		}
-		return info.Size()
+	b, err := os.ReadFile(alive)
+	if err != nil {
+		t.Fatal(err)
 	}
-	before := size()
-	time.Sleep(200 * time.Millisecond) // ten times as long as it takes to write again
-	if after := size(); after != before {
-		t.Errorf("a process of the tenant lives on: %d bytes, then %d", before, after)
+	pid := strings.TrimSpace(string(b))
+	runs := func() bool { // what was killed and not waited for has no command line
+		line, err := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+		return err == nil && len(line) > 0
+	}
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for runs() {
+		select {
+		case <-tick.C: // the kernel takes a moment for what was killed
+		case <-deadline:
+			t.Fatalf("process %s of the tenant lives on", pid)
+		}
 	}
 }
 

@@ -90,8 +90,14 @@ func TestGateIsNotHeldBySlowQuestions(t *testing.T) {
 	if _, err := io.WriteString(slow, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{"); err != nil {
 		t.Fatal(err)
 	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
 	for len(g.readers) == 0 { // until it has the place
-		time.Sleep(time.Millisecond)
+		select {
+		case <-tick.C:
+		case <-t.Context().Done():
+			t.Fatal("the slow client never got the place")
+		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
