@@ -2,6 +2,7 @@ package sshhost
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -121,6 +122,9 @@ func (m *memory) mayHold(name machine.Name, host string) bool {
 	return p.asked == nil || p.asked[host]
 }
 
+// errAway is in the chain of the error of a host that is not asked now.
+var errAway = errors.New("did not answer")
+
 // away returns why host is not asked now, or nil.
 func (m *memory) away(host string) error {
 	m.mu.Lock()
@@ -130,8 +134,8 @@ func (m *memory) away(host string) error {
 	if s == nil || !now.Before(s.until) {
 		return nil
 	}
-	return fault.New(fault.Unreachable, "did not answer %s ago and is asked again in %s: %w",
-		now.Sub(s.since).Round(time.Second), s.until.Sub(now).Round(time.Second), s.err)
+	return fault.New(fault.Unreachable, "%w", fmt.Errorf("%w %s ago and is asked again in %s: %w", errAway,
+		now.Sub(s.since).Round(time.Second), s.until.Sub(now).Round(time.Second), s.err))
 }
 
 // answered notes how a try to enter host came out. A try that was given up since other hosts had answered says
@@ -141,6 +145,8 @@ func (m *memory) answered(host string, err error) {
 	defer m.mu.Unlock()
 	s := m.silent[host]
 	switch {
+	case errors.Is(err, errAway):
+		return // it was not asked
 	case err == nil, !fault.Is(err, fault.Unreachable):
 		delete(m.silent, host)
 		return

@@ -26,6 +26,8 @@ type visit struct {
 	others   int   // leases that are not ours
 	err      error // why there is nothing to see, or why no slot was to be had
 
+	tried, noted bool // the host was asked; it is known to the memory whether it answered
+
 	enough <-chan struct{} // closed when another host has given the answer that was wanted
 
 	client *reach.Client
@@ -63,7 +65,7 @@ func (p *Provider) visitSome(ctx context.Context, wanted func(host string) bool,
 		v := &visit{host: h, enough: seen.Done()}
 		all = append(all, v)
 		wg.Go(func() {
-			if err := v.persist(ctx, func() error { return v.open(ctx, p) }); err != nil {
+			if err := v.persist(ctx, p, func() error { return v.open(ctx, p) }); err != nil {
 				v.err = fmt.Errorf("host %s: %w", h.name, err)
 				p.log.Debug("host does not answer", "host", h.name, "error", err)
 				return
@@ -84,12 +86,22 @@ const (
 	retryWait = 150 * time.Millisecond // doubled each time
 )
 
-// persist repeats f while the connection is what fails.
-func (v *visit) persist(ctx context.Context, f func() error) error {
+// persist repeats f while the connection is what fails, and notes whether the host answers. One that breaks
+// some connections is there: only after the last try does it count as silent.
+func (v *visit) persist(ctx context.Context, p *Provider, f func() error) error {
+	v.noted = false
+	err := v.repeat(ctx, f)
+	if ctx.Err() == nil && !v.noted { // else it was the caller who gave up
+		p.memory.answered(v.host.name, err)
+	}
+	return err
+}
+
+func (v *visit) repeat(ctx context.Context, f func() error) error {
 	begun := time.Now()
 	for n, wait := 1, retryWait; ; n, wait = n+1, wait*2 {
 		err := f()
-		if n == attempts || !fault.Is(err, fault.Unreachable) || errors.Is(err, errOutrun) || ctx.Err() != nil {
+		if n == attempts || !fault.Is(err, fault.Unreachable) || errors.Is(err, errOutrun) || errors.Is(err, errAway) || ctx.Err() != nil {
 			return err
 		}
 		if time.Since(begun) > patience { // it did not break: it does not answer, and each try would take as long
@@ -105,7 +117,7 @@ func (v *visit) persist(ctx context.Context, f func() error) error {
 
 // again repeats f on a new connection when the one there is breaks.
 func (v *visit) again(ctx context.Context, p *Provider, f func() error) error {
-	return v.persist(ctx, func() error {
+	return v.persist(ctx, p, func() error {
 		select {
 		case <-v.client.Done():
 			if err := v.open(ctx, p); err != nil {
@@ -129,10 +141,13 @@ func (v *visit) again(ctx context.Context, p *Provider, f func() error) error {
 // longer than patience if it is not needed.
 func (v *visit) open(ctx context.Context, p *Provider) error {
 	return p.gate.enter(ctx, v.host.name, func() error {
-		if err := p.memory.away(v.host.name); err != nil {
-			return err
+		if !v.tried {
+			if err := p.memory.away(v.host.name); err != nil {
+				return err
+			}
 		}
-		outer := ctx
+		v.tried = true
+		outer, begun := ctx, time.Now()
 		ctx, cancel := context.WithCancelCause(ctx)
 		opened := make(chan struct{})
 		var waiting sync.WaitGroup
@@ -155,8 +170,10 @@ func (v *visit) open(ctx context.Context, p *Provider) error {
 		close(opened)
 		waiting.Wait()
 		cancel(nil)
-		if outer.Err() == nil { // else it was the caller who gave up
+		// Who waits at the gate is told of a host that is silent before it enters.
+		if outer.Err() == nil && time.Since(begun) > patience {
 			p.memory.answered(v.host.name, err)
+			v.noted = true
 		}
 		return err
 	})
