@@ -36,6 +36,7 @@ type Run struct {
 	// TakeGit and AllowDeletions are what the run's flags of these names said.
 	TakeGit        bool   `json:"takeGit,omitempty"`
 	AllowDeletions bool   `json:"allowDeletions,omitempty"`
+	Conflict       string `json:"conflict,omitempty"`
 	Program        string `json:"program"`        // the command's first word, for people
 	Keep           bool   `json:"keep,omitempty"` // --keep: the machine stays also when all is fetched
 

@@ -164,7 +164,7 @@ func (f *fetching) files(ws *workspace.Workspace) (files []relay.Files, cleanup 
 	}
 	return []relay.Files{{
 		Dir: f.dir(), StateDir: state, Exclude: f.rec.Exclude, TakeGit: f.rec.TakeGit,
-		AllowHere: f.rec.AllowDeletions, AllowThere: f.rec.AllowDeletions, TempTag: ws.TempTag, Folder: f.rec.Folder, Only: f.Paths, Apart: f.To != "",
+		AllowHere: f.rec.AllowDeletions, AllowThere: f.rec.AllowDeletions, Prefer: clirun.Prefer(f.rec.Conflict), TempTag: ws.TempTag, Folder: f.rec.Folder, Only: f.Paths, Apart: f.To != "",
 	}}, cleanup, nil
 }
 

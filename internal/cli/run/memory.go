@@ -40,7 +40,8 @@ func remember(a *app.App, p *prepared, c *claim.Claim, show progress.Reporter) *
 	m := &memory{app: a, claim: c, show: show, retain: p.retain, rec: ledger.Run{
 		ID: string(rec.Name), Machine: rec.Name, Provider: rec.Provider, Lease: string(rec.Name), Lasting: c.Borrowed(),
 		Dir: rawpath.Path(p.dir), At: p.At, Exclude: p.exclude, TakeGit: p.TakeGit, AllowDeletions: p.AllowDeletions,
-		Program: program(p), Keep: p.Keep,
+		Conflict: p.Conflict,
+		Program:  program(p), Keep: p.Keep,
 	}}
 	if c.Borrowed() {
 		m.rec.ID = string(machine.NewName("run"))

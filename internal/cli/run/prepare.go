@@ -89,6 +89,9 @@ func (p *prepared) defaults(r config.Run) {
 var conflicts = map[string]plan.Prefer{"": plan.Neither, "fail": plan.Neither, "here": plan.Near, "there": plan.Far,
 	"keep-both": plan.Both}
 
+// Prefer is what a value of --conflict says.
+func Prefer(conflict string) plan.Prefer { return conflicts[conflict] }
+
 func (p *prepared) checkConflict() error {
 	if _, ok := conflicts[p.Conflict]; !ok {
 		return fault.New(fault.Usage, "run: --conflict %q: want fail, keep-both, here or there", p.Conflict)
