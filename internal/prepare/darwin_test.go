@@ -81,7 +81,7 @@ func TestAnotherKeyTakesThePlaceOfTheFirstAndOthersStay(t *testing.T) {
 	if _, err := prepare.Machine(t.Context(), v); err != nil {
 		t.Fatal(err)
 	}
-	want := "ssh-ed25519 AAAA somebody\nrestrict,pty,port-forwarding ssh-ed25519 BBBB outrigger:macs-1\n"
+	want := "ssh-ed25519 AAAA somebody\nno-agent-forwarding,no-X11-forwarding ssh-ed25519 BBBB outrigger:macs-1\n"
 	if diff := cmp.Diff(want, m.Read("Users/admin/.ssh/authorized_keys")); diff != "" {
 		t.Errorf("authorized_keys (-want +got):\n%s", diff)
 	}

@@ -5,9 +5,10 @@ import "fmt"
 // mark ends the lines of authorized_keys that are ours.
 func mark(w Want) string { return "outrigger:" + string(w.Machine) }
 
-// keyOptions are what a connection with our key may do: sessions, with a terminal or without, and
-// forwarded ports. So sshd hands no agent and no display through, and executes no ~/.ssh/rc (sshd(8)).
-const keyOptions = "restrict,pty,port-forwarding"
+// keyOptions are what a connection with our key may not do: be handed an agent or a display. Sessions,
+// terminals and forwarded ports are what we use. Every server knows these options; Dropbear refuses a
+// key with "pty" or "port-forwarding", which OpenSSH wants beside "restrict" (sshd(8)).
+const keyOptions = "no-agent-forwarding,no-X11-forwarding"
 
 // keyLine is our line of authorized_keys.
 func keyLine(w Want) string { return keyOptions + " " + w.Key + " " + mark(w) }

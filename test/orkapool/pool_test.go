@@ -121,6 +121,7 @@ func (w *world) control() {
 		Places:    places.New(all.Place{State: w.TempDir()}), Readier: &cloud.Readier{}, Log: slog.New(slog.DiscardHandler),
 		Times: pools.Times{
 			Backoff: 200 * time.Millisecond, BackoffMost: time.Second, Survey: 200 * time.Millisecond,
+			Toleration: time.Second, LoneToleration: 2 * time.Second,
 			Herald: 20 * time.Millisecond, Call: 3 * time.Second,
 		},
 	})

@@ -171,17 +171,21 @@ func TestOrkaOutpostGone(t *testing.T) {
 	for r.out.Scan() { // what was on its way
 	}
 	_ = r.cmd.Wait() // the code tells
-	if code, said := r.cmd.ProcessState.ExitCode(), r.said(); code != 125 || !strings.Contains(said, "no outpost of network lab is connected") || !strings.Contains(said, "outrigger gc") {
+	if code, said := r.cmd.ProcessState.ExitCode(), r.said(); code != 125 || !strings.Contains(said, "no outpost of network lab is connected") || !strings.Contains(said, "outrigger fetch run-") {
 		t.Errorf("exit code %d, want 125 and what to do:\n%s", code, said)
 	}
 	left := o.vms()
 	if len(left) != 1 {
-		t.Fatalf("VMs %v, want the one that could not be deleted", left)
+		t.Fatalf("VMs %v, want the one that has the results", left)
 	}
 	m.outpost(token, orkaREST, orkaKube, orkaSSH).says("session begins", 1)
 	stdout, stderr, code := m.run(m.outrigger(config, "gc"))
-	if code != 0 || !strings.Contains(stdout, "removed machine run-") {
-		t.Errorf("gc: exit code %d, %s%s", code, stdout, stderr)
+	_, run, kept := strings.Cut(stdout, "outrigger fetch ")
+	if code != 0 || !kept {
+		t.Fatalf("gc: exit code %d, %s%s", code, stdout, stderr)
+	}
+	if stdout, stderr, code = m.run(m.outrigger(config, "fetch", strings.TrimSpace(run))); code != 0 {
+		t.Errorf("fetch: exit code %d, %s%s", code, stdout, stderr)
 	}
 	o.none()
 	if records, err := filepath.Glob(filepath.Join(m.dir, "state", "outrigger", "ledger", "*.json")); err != nil || len(records) > 0 {
