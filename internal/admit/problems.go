@@ -84,9 +84,9 @@ func (w *wrong) add(format string, args ...any) {
 	}
 }
 
-func (w wrong) full() bool { return len(w) > maxWrong }
+func (w *wrong) full() bool { return len(*w) > maxWrong }
 
-func (w wrong) String() string { return strings.Join(w, ", ") }
+func (w *wrong) String() string { return strings.Join(*w, ", ") }
 
 // quote writes what somebody else wrote: in one line, and not too much of it.
 func quote(s string) string {

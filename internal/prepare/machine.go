@@ -75,7 +75,7 @@ func (v Visit) enter(ctx context.Context, ready *Ready, rest []Step) error {
 	}
 	err := v.with(ctx, ready.Endpoint, func(c *reach.Client) error {
 		if v.Want.Separate {
-			ready.found(Finding{Condition: KeyLogin, OK: true, Reason: "Installed"})
+			ready.Findings = replaced(ready.Findings, Finding{Condition: KeyLogin, OK: true, Reason: "Installed"})
 		}
 		var err error
 		if ready.Agent, err = deliver.Put(ctx, c, v.Agents, ready.Endpoint.Root); err != nil {
@@ -94,21 +94,21 @@ func (v Visit) enter(ctx context.Context, ready *Ready, rest []Step) error {
 		return err
 	})
 	if fault.Is(err, fault.AuthRefused) {
-		ready.found(Finding{Condition: KeyLogin, Reason: "Refused", Message: err.Error(), Unfit: true})
+		ready.Findings = replaced(ready.Findings, Finding{Condition: KeyLogin, Reason: "Refused", Message: err.Error(), Unfit: true})
 		err = nil
 	}
 	return err
 }
 
-// found notes a finding in the place of an earlier one of the same condition.
-func (r *Report) found(f Finding) {
-	for i := range r.Findings {
-		if r.Findings[i].Condition == f.Condition {
-			r.Findings[i] = f
-			return
+// replaced puts a finding in the place of an earlier one of the same condition.
+func replaced(all []Finding, f Finding) []Finding {
+	for i := range all {
+		if all[i].Condition == f.Condition {
+			all[i] = f
+			return all
 		}
 	}
-	r.Findings = append(r.Findings, f)
+	return append(all, f)
 }
 
 // Renew takes back what a claim must not leave to the next, and, if the machine is to

@@ -123,7 +123,7 @@ func TestDialTriesAgainWhenTurnedAway(t *testing.T) {
 					tt.turn(c)
 					return
 				}
-				to, err := net.Dial("tcp", real) //nolint:noctx // ends with the server
+				to, err := net.Dial("tcp", real)
 				if err != nil {
 					t.Error(err)
 					return

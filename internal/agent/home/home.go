@@ -58,7 +58,7 @@ type entry struct {
 	Sum []byte `json:"sum,omitempty"`
 }
 
-func (e entry) same(o entry) bool {
+func (e *entry) same(o entry) bool {
 	return e.Mode == o.Mode && e.Link == o.Link && bytes.Equal(e.Data, o.Data) && bytes.Equal(e.Sum, o.Sum)
 }
 

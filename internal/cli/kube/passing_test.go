@@ -54,7 +54,9 @@ func TestWhatSaysNothingOfTheRequest(t *testing.T) {
 			status(w, 500, "InternalError", "etcdserver: request timed out")
 		}, fault.Unreachable},
 		{"a time limit", func(w http.ResponseWriter, _ *http.Request) { status(w, 504, "Timeout", "request timed out") }, fault.Unreachable},
-		{"a load balancer", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>Bad Gateway", 502) }, fault.Unreachable},
+		{"a load balancer", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "<html>Bad Gateway", http.StatusBadGateway)
+		}, fault.Unreachable},
 		{"a start", func(w http.ResponseWriter, _ *http.Request) { status(w, 503, "ServiceUnavailable", "starting") }, fault.Unreachable},
 		{"too many", func(w http.ResponseWriter, _ *http.Request) { status(w, 429, "TooManyRequests", "later") }, fault.Unreachable},
 		{"a reset", func(w http.ResponseWriter, _ *http.Request) { hangUp(t, w, "") }, fault.Unreachable},

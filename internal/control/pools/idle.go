@@ -60,7 +60,7 @@ func (k *keeper) check(ctx context.Context, m *v1alpha1.Machine) (illness, err e
 
 // looked notes a check.
 func (k *keeper) looked(s subject, m *v1alpha1.Machine, illness error) {
-	changed := false
+	var changed bool
 	if illness == nil {
 		changed = k.stats.checks.passed(s, k.Times.Check)
 	} else {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -82,8 +83,9 @@ func (p *Provider) visitSome(ctx context.Context, wanted func(host string) bool,
 // A connection that breaks is tried again, since all that is asked here may be
 // asked twice; a host that is not there is soon known not to be.
 const (
-	attempts  = 4
-	retryWait = 150 * time.Millisecond // doubled each time
+	attempts        = 8
+	refusedAttempts = 4                      // where nobody listens
+	retryWait       = 150 * time.Millisecond // doubled each time
 )
 
 // persist repeats f while the connection is what fails, and notes whether the host answers. One that breaks
@@ -98,9 +100,12 @@ func (v *visit) persist(ctx context.Context, p *Provider, f func() error) error 
 }
 
 func (v *visit) repeat(ctx context.Context, f func() error) error {
-	begun := time.Now()
-	for n, wait := 1, retryWait; ; n, wait = n+1, wait*2 {
+	for n, wait := 1, retryWait; ; n, wait = n+1, min(wait*2, patience) {
+		begun := time.Now()
 		err := f()
+		if n == refusedAttempts && errors.Is(err, syscall.ECONNREFUSED) {
+			return err
+		}
 		if n == attempts || !fault.Is(err, fault.Unreachable) || errors.Is(err, errOutrun) || errors.Is(err, errAway) || ctx.Err() != nil {
 			return err
 		}

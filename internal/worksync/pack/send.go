@@ -178,8 +178,8 @@ func (r *reader) run(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		switch {
-		case it.Kind == Write:
+		switch it.Kind {
+		case Write:
 			read := r.small
 			if r.batch.big {
 				read = r.big

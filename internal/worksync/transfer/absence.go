@@ -112,10 +112,10 @@ func (x *exchange) refill(base, near []tree.Entry) []tree.Entry {
 	lost := map[string]bool{}
 	before := x.wanted(x.judged(base))
 	for _, e := range before {
-		if _, there := find(x.far, e.Path); there {
+		if has(x.far, e.Path) {
 			continue
 		}
-		if _, have := find(near, e.Path); have {
+		if has(near, e.Path) {
 			lost[e.Path] = true
 		}
 	}
@@ -141,7 +141,7 @@ func (x *exchange) onceAgreed(near []tree.Entry) []tree.Entry {
 		if !x.list.agreed[e.Path] {
 			continue
 		}
-		if _, have := find(near, e.Path); have || x.last.ID != (baseline.ID{}) {
+		if has(near, e.Path) || x.last.ID != (baseline.ID{}) {
 			base = append(base, e)
 		}
 	}
@@ -192,11 +192,8 @@ func next(list []tree.Entry, path string) ([]tree.Entry, *tree.Entry) {
 	return list, nil
 }
 
-// find returns the entry at path in a list in walk order.
-func find(list []tree.Entry, path string) (tree.Entry, bool) {
-	i, ok := slices.BinarySearchFunc(list, path, func(e tree.Entry, path string) int { return tree.Compare(e.Path, path) })
-	if !ok {
-		return tree.Entry{}, false
-	}
-	return list[i], true
+// has tells whether there is an entry at path in a list in walk order.
+func has(list []tree.Entry, path string) bool {
+	_, ok := slices.BinarySearchFunc(list, path, func(e tree.Entry, path string) int { return tree.Compare(e.Path, path) })
+	return ok
 }
