@@ -22,7 +22,7 @@ import (
 const (
 	hostPrefix = "host-"
 	hostCount  = 12
-	hostUser   = "root"
+	hostUser   = "runner"
 )
 
 // A host is a light machine: a file system, a network and processes of its own on

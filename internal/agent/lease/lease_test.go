@@ -270,6 +270,33 @@ func TestARecordDoesNotLeadARemovalElsewhere(t *testing.T) {
 	}
 }
 
+// Two containers of a Pod mount the same path, each of a folder of its own: neither was replaced.
+func TestAPathOfTwoContainers(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("paths are of the system drive there")
+	}
+	s := store(t)
+	acquire(t, s, "a")
+	path := filepath.Join(t.TempDir(), "log")
+	check := wire.LinkCheck{}
+	for _, target := range []string{"one", "two"} {
+		l := wire.LinkRequest{Lease: "a", Path: path, Target: target}
+		if _, err := s.Link(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		check.Links = append(check.Links, l)
+	}
+	if got, err := s.Check(check); err != nil || len(got.Replaced) > 0 {
+		t.Errorf("replaced: %v, %v", got.Replaced, err)
+	}
+	if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Check(check); err != nil || len(got.Replaced) != 2 {
+		t.Errorf("replaced by a folder: %v, %v, want it twice", got.Replaced, err)
+	}
+}
+
 func TestAPathIsOneLeases(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("paths are of the system drive there")

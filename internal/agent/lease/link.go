@@ -78,7 +78,11 @@ func replaced(dir disk.LeaseDir, l wire.LinkRequest, target string) (bool, error
 		return err == nil && link.ReplacedInside(path, target), err
 	}
 	path, err := linkPath(l.Path)
-	return err == nil && link.Replaced(path, target), err
+	if err != nil || !link.Replaced(path, target) {
+		return false, err
+	}
+	// Containers of a Pod share the lease, and each may have had a path lead to a file of its own.
+	return !link.LeadsInto(path, filepath.Join(string(dir), "work")), nil
 }
 
 // linkPath returns the absolute path of a link in the form that is recorded.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -102,6 +103,16 @@ func intact(l disk.Link) (bool, error) {
 // Replaced tells whether something is at the absolute path that does not lead to target.
 func Replaced(path, target string) bool {
 	return ReplacedInside(native(path), target)
+}
+
+// LeadsInto tells whether a link is at the absolute path that leads to something in folder.
+func LeadsInto(path, folder string) bool {
+	to, err := os.Readlink(native(path))
+	if err != nil {
+		return false
+	}
+	rel, err := filepath.Rel(folder, to)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // ReplacedInside is Replaced for a path as the system has it.
