@@ -303,7 +303,8 @@ func TestSparseFilesAreRefused(t *testing.T) {
 	checksum(x)
 	body := append(bytes.Clone(b[:512]), make([]byte, 512+1024)...)
 	copy(body[512:], "1\n1073741824\n0\n")
-	pax.Write(append(x, body...))
+	pax.Write(x)
+	pax.Write(body)
 	for name, in := range map[string][]byte{"gnu": gnu, "pax": pax.Bytes()} {
 		dst := t.TempDir()
 		h, err := tar.NewReader(bytes.NewReader(in)).Next()

@@ -21,13 +21,13 @@ func TestSilentHostIsLeftAloneForAWhile(t *testing.T) {
 	now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	m := newMemoryAt(&now)
 	silence := fault.New(fault.Unreachable, "dial tcp: i/o timeout")
-	for n, want := range []time.Duration{2, 4, 8, 16, 32, 60, 60} {
+	for n, want := range []int{2, 4, 8, 16, 32, 60, 60} {
 		m.answered("mac", silence)
 		err := m.away("mac")
 		if !fault.Is(err, fault.Unreachable) || !errors.Is(err, silence) || !strings.Contains(err.Error(), "i/o timeout") {
 			t.Fatalf("after %d failures: %v; want Unreachable, and why", n+1, err)
 		}
-		now = now.Add(want*time.Second - 1)
+		now = now.Add(time.Duration(want)*time.Second - 1)
 		if m.away("mac") == nil {
 			t.Errorf("after %d failures it is asked again before %ds", n+1, want)
 		}
