@@ -183,6 +183,9 @@ func (a *Applier) folderMode(at *tree.Folder, name string, e tree.Entry) (tree.S
 	}
 	a.setTime(e)
 	err := a.chmod(at, name, mode)
+	if errors.Is(err, fs.ErrPermission) && hasMode(at, name, mode) {
+		err = nil // somebody else's folder, in which we may write and no more
+	}
 	if err != nil && !a.cfg.Ways.NoModes && !a.cfg.Fixed[e.Path] {
 		return tree.Stamp{}, at.At("set mode of", name, err)
 	}
@@ -191,6 +194,13 @@ func (a *Applier) folderMode(at *tree.Folder, name string, e tree.Entry) (tree.S
 		return tree.Stamp{}, at.At("look at", name, err)
 	}
 	return tree.StampOf(fi, time.Now()), nil
+}
+
+// hasMode tells whether a folder has a mode already.
+func hasMode(at *tree.Folder, name string, mode fs.FileMode) bool {
+	const bits = fs.ModePerm | specialBits
+	fi, err := at.Lstat(name)
+	return err == nil && fi.IsDir() && fi.Mode()&bits == mode&bits
 }
 
 func (a *Applier) waits(path string) bool {
