@@ -15,8 +15,10 @@ import (
 	"outrigger.dev/outrigger/test/built"
 )
 
-// hostPool makes the pool of the machines. Without Outrigger there are none.
-func (b *bed) hostPool(ctx context.Context) error {
+// hostPool makes the pool of the machines. Without Outrigger there are none. If the machines were made anew, what the
+// cluster remembers of those before is forgotten, as an operator would do it: the controller alone waits for half an
+// hour before it replaces all machines of a pool.
+func (b *bed) hostPool(ctx context.Context, anew bool) error {
 	if b.find("kube-apiserver") == 0 {
 		return nil
 	}
@@ -66,6 +68,12 @@ spec:
 	}
 	if err := b.apply(ctx, pool.String()); err != nil {
 		return err
+	}
+	if anew {
+		forget := []string{"delete", "machines", "-l", "outrigger.dev/pool=hosts", "--ignore-not-found", "--timeout=2m"}
+		if _, err := b.kubectl(ctx, forget...); err != nil {
+			return err
+		}
 	}
 	b.say("pool hosts: %d machines", hostCount)
 	return nil

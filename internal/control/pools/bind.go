@@ -15,9 +15,19 @@ import (
 	"outrigger.dev/outrigger/internal/pool"
 )
 
-// bind gives a machine to a claim: by one write, which fails if the machine is
+// errIll says that a machine was not bound because it does not serve: what was decided is decided again.
+var errIll = errors.New("the machine does not serve")
+
+// bind gives a machine that serves to a claim: by one write, which fails if the machine is
 // not as it was when that was decided. Then the claim is told.
-func (s *scheduler) bind(ctx context.Context, m *v1alpha1.Machine, cl *v1alpha1.MachineClaim) error {
+func (s *scheduler) bind(
+	ctx context.Context, p *v1alpha1.MachinePool, m *v1alpha1.Machine, cl *v1alpha1.MachineClaim,
+) error {
+	if ok, err := s.serves(ctx, p, m); err != nil {
+		return err
+	} else if !ok {
+		return errIll
+	}
 	m = m.DeepCopy()
 	m.Spec.Claim = &v1alpha1.ClaimReference{Namespace: cl.Namespace, Name: cl.Name, UID: string(cl.UID)}
 	if err := s.client.Update(ctx, m); err != nil {

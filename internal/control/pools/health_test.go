@@ -201,6 +201,24 @@ func TestSuspectMachineIsNotBound(t *testing.T) {
 	}
 }
 
+// A machine that died while no controller ran is not given to a claim: it is looked at before. One that the provider
+// has said it does not have is none either, though it answers.
+func TestDeadMachinesAreNotBoundAfterARestart(t *testing.T) {
+	d := newDesk(t, 4)
+	d.sick["m0"] = noRoute
+	d.sick["m1"] = fault.New(fault.AuthRefused, "a new disk")
+	d.held = slices.DeleteFunc(d.held, func(m machine.Machine) bool { return m.Name == "m2" })
+	d.survey(1)
+	if err := d.bind("c", 4); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range d.all() {
+		if got := m.Spec.Claim != nil; got != (m.Name == "m3") {
+			t.Errorf("machine %s is bound: %t", m.Name, got)
+		}
+	}
+}
+
 // When a provider's list lacks machines: one is lost when that stays so, many are not, unless they do not answer either.
 func TestWhenAMachineIsLost(t *testing.T) {
 	unseen := &provider.PartialError{Unseen: []machine.Endpoint{{Host: "m0"}}, Err: fault.New(fault.ProviderDown, "host m0")}

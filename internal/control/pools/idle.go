@@ -2,6 +2,7 @@ package pools
 
 import (
 	"context"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -24,7 +25,7 @@ func (k *keeper) idle(ctx context.Context, m *v1alpha1.Machine) (next, error) {
 	s := subjectOf(p, m)
 	due := k.stats.checks.due(s, k.Times.Check)
 	if due <= 0 {
-		illness, err := k.check(ctx, m)
+		illness, err := k.check(ctx, m, k.Times.Call)
 		if err != nil {
 			return next{}, err
 		}
@@ -42,8 +43,8 @@ func (k *keeper) idle(ctx context.Context, m *v1alpha1.Machine) (next, error) {
 }
 
 // check looks at a machine over SSH. An error is the API server's, or ours, and says nothing of the machine.
-func (k *keeper) check(ctx context.Context, m *v1alpha1.Machine) (illness, err error) {
-	login, err := k.login(ctx, m)
+func (c *core) check(ctx context.Context, m *v1alpha1.Machine, limit time.Duration) (illness, err error) {
+	login, err := c.login(ctx, m)
 	switch {
 	case apierrors.IsNotFound(err):
 		return err, nil // nobody can enter it any more
@@ -52,24 +53,46 @@ func (k *keeper) check(ctx context.Context, m *v1alpha1.Machine) (illness, err e
 	case err != nil:
 		return err, nil
 	}
-	limit, cancel := context.WithTimeout(ctx, k.Times.Call)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	illness = k.Readier.Check(limit, login)
+	illness = c.Readier.Check(limited, login)
 	return illness, ctx.Err()
 }
 
-// looked notes a check.
-func (k *keeper) looked(s subject, m *v1alpha1.Machine, illness error) {
+// looked notes a checc.
+func (c *core) looked(s subject, m *v1alpha1.Machine, illness error) {
 	var changed bool
 	if illness == nil {
-		changed = k.stats.checks.passed(s, k.Times.Check)
+		changed = c.stats.checks.passed(s, c.Times.Check)
 	} else {
-		k.Log.Info("health check failed", "pool", m.Spec.Pool, "machine", m.Name, "error", illness)
-		changed = k.stats.checks.failed(s, k.Times.Check, illness)
+		c.Log.Info("health check failed", "pool", m.Spec.Pool, "machine", m.Name, "error", illness)
+		changed = c.stats.checks.failed(s, c.Times.Check, illness)
 	}
-	if changed && k.view.pool(m.Spec.Pool) != nil {
-		k.herald.dirty(m.Spec.Pool)
+	if changed && c.view.pool(m.Spec.Pool) != nil {
+		c.herald.dirty(m.Spec.Pool)
 	}
+}
+
+// firstLook bounds the check of a machine that a claim is about to get: the other claims of the pool wait as long.
+const firstLook = 10 * time.Second
+
+// serves tells whether a machine may be given to a claim. One that this process has not looked at, and that has been
+// idle for a while, may have died with the controller before: it is looked at first.
+func (c *core) serves(ctx context.Context, p *v1alpha1.MachinePool, m *v1alpha1.Machine) (bool, error) {
+	if c.stats.checks.get(m.UID).looked || c.now().Sub(since(m)) < c.Times.Check {
+		return true, nil
+	}
+	illness, err := c.check(ctx, m, firstLook)
+	if err != nil {
+		return false, err
+	}
+	c.looked(subjectOf(p, m), m, illness)
+	return illness == nil, nil
+}
+
+// looksIll tells whether the last look at a machine, or at its provider's list, found it wanting.
+func (c *core) looksIll(m *v1alpha1.Machine) bool {
+	return c.stats.checks.get(m.UID).failures > 0 || c.stats.listed.get(m.UID).failures > 0
 }
 
 // showHealth writes whether the machine answered when it was last asked, if that has changed.

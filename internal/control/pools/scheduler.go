@@ -2,6 +2,7 @@ package pools
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -90,9 +91,9 @@ func (s *scheduler) Reconcile(ctx context.Context, req reconcile.Request) (recon
 	return reconcile.Result{RequeueAfter: wait}, nil
 }
 
-// again asks to look again soon when somebody else wrote first; that is no error.
+// again asks to look again soon when somebody else wrote first, or a machine was not what it seemed; that is no error.
 func again(err error) (reconcile.Result, error) {
-	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
+	if errors.Is(err, errIll) || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
 		return reconcile.Result{RequeueAfter: 20 * time.Millisecond}, nil
 	}
 	return reconcile.Result{}, err
@@ -107,7 +108,7 @@ func (s *scheduler) carryOut(ctx context.Context, p *v1alpha1.MachinePool, claim
 	var binds, rest errgroup.Group
 	binds.SetLimit(writes)
 	for _, b := range d.Bind {
-		binds.Go(func() error { return s.bind(ctx, byName[b.Machine], claims[b.Claim]) })
+		binds.Go(func() error { return s.bind(ctx, p, byName[b.Machine], claims[b.Claim]) })
 	}
 	err := binds.Wait()
 	if e := s.mend(ctx, machines); err == nil {

@@ -15,7 +15,9 @@ func (c *core) snapshot(p *v1alpha1.MachinePool, machines []*v1alpha1.Machine, c
 	s := pool.Snapshot{Now: c.now(), Pool: c.planned(p), Machines: make([]pool.Machine, 0, len(machines))}
 	held := make(map[string]bool, len(machines))
 	for _, m := range machines {
-		s.Machines = append(s.Machines, plannedMachine(s.Pool, m, s.Now))
+		planned := plannedMachine(s.Pool, m, s.Now)
+		planned.Suspect = planned.Suspect || c.looksIll(m)
+		s.Machines = append(s.Machines, planned)
 		if m.Spec.Claim != nil {
 			held[m.Spec.Claim.UID] = true
 		}

@@ -3,6 +3,7 @@ package pools
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -16,12 +17,14 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/internal/machine"
+	"outrigger.dev/outrigger/internal/pool"
 	"outrigger.dev/outrigger/internal/provider"
 )
 
@@ -95,7 +98,7 @@ func newDesk(t *testing.T, machines int) *desk {
 	must(t, clientgoscheme.AddToScheme(scheme))
 	must(t, v1alpha1.AddToScheme(scheme))
 	d.pool = &v1alpha1.MachinePool{ObjectMeta: metav1.ObjectMeta{Name: "p", UID: "p", Finalizers: []string{v1alpha1.FinalizerPool}}}
-	d.pool.Spec.Max = int32(machines)
+	d.pool.Spec.Max, d.pool.Spec.Warm = int32(machines), ptr.To(int32(machines))
 	objects := []client.Object{d.pool}
 	past := metav1.NewTime(d.clock.Add(-3 * time.Hour))
 	for i := range machines {
@@ -112,7 +115,8 @@ func newDesk(t *testing.T, machines int) *desk {
 		})
 		d.held = append(d.held, machine.Machine{Name: machine.Name(name), State: machine.Running, Created: past.Time})
 	}
-	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1alpha1.Machine{}, &v1alpha1.MachinePool{}).Build()
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithStatusSubresource(&v1alpha1.Machine{}, &v1alpha1.MachinePool{}, &v1alpha1.MachineClaim{}).Build()
 	inf := func(o runtime.Object, by toolscache.Indexers) toolscache.SharedIndexInformer {
 		i := toolscache.NewSharedIndexInformer(&toolscache.ListWatch{}, o, 0, by)
 		return i
@@ -192,6 +196,26 @@ func (d *desk) survey(times int) {
 		}
 		d.refresh()
 	}
+}
+
+// bind has the scheduler find a machine for a new claim. It decides again, up to so many times, while what it chose
+// does not serve.
+func (d *desk) bind(name string, times int) (err error) {
+	d.Helper()
+	cl := &v1alpha1.MachineClaim{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "ns", Name: name, UID: types.UID(name), CreationTimestamp: metav1.NewTime(d.clock),
+	}}
+	cl.Spec.Pool = "p"
+	must(d.T, d.client.Create(d.Context(), cl))
+	for range times {
+		snapshot, claims := d.snapshot(d.pool, d.all(), []*v1alpha1.MachineClaim{cl})
+		err = (&scheduler{d.core}).carryOut(d.Context(), d.pool, claims, d.all(), pool.Plan(snapshot))
+		d.refresh()
+		if !errors.Is(err, errIll) {
+			break
+		}
+	}
+	return err
 }
 
 func (d *desk) all() []*v1alpha1.Machine {
