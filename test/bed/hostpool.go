@@ -12,13 +12,14 @@ import (
 	"strings"
 	"time"
 
+	"outrigger.dev/outrigger/api/v1alpha1"
 	"outrigger.dev/outrigger/test/built"
 )
 
 // hostPool makes the pool of the machines. Without Outrigger there are none. If the machines were made anew, what the
 // cluster remembers of those before is forgotten, as an operator would do it: the controller alone waits for half an
 // hour before it replaces all machines of a pool.
-func (b *bed) hostPool(ctx context.Context, anew bool) error {
+func (b *bed) hostPool(ctx context.Context) error {
 	if b.find("kube-apiserver") == 0 {
 		return nil
 	}
@@ -69,15 +70,21 @@ spec:
 	if err := b.apply(ctx, pool.String()); err != nil {
 		return err
 	}
-	if anew {
-		forget := []string{"delete", "machines", "-l", "outrigger.dev/pool=hosts", "--ignore-not-found", "--timeout=2m"}
+	if _, err := os.Stat(b.newHosts()); err == nil {
+		forget := []string{"delete", "machines", "-l", v1alpha1.LabelPool + "=hosts", "--ignore-not-found", "--timeout=2m"}
 		if _, err := b.kubectl(ctx, forget...); err != nil {
+			return err
+		}
+		if err := os.Remove(b.newHosts()); err != nil {
 			return err
 		}
 	}
 	b.say("pool hosts: %d machines", hostCount)
 	return nil
 }
+
+// newHosts is the file that says that machines were made anew since the pool was made.
+func (b *bed) newHosts() string { return b.in("hosts", "new") }
 
 // greets is nil once an SSH server says its name.
 func greets(ctx context.Context, address string) error {

@@ -64,13 +64,10 @@ func hosts(ctx context.Context, b *bed) error {
 	if err != nil {
 		return err
 	}
-	var anew bool
 	for _, h := range b.hostList() {
-		made, err := b.hostUp(ctx, h, self, root, login)
-		if err != nil {
+		if err := b.hostUp(ctx, h, self, root, login); err != nil {
 			return fmt.Errorf("%s: %w", h.name, err)
 		}
-		anew = anew || made
 	}
 	for _, h := range b.hostList() {
 		if err := b.await(ctx, h.name, time.Minute, []string{h.name}, func(ctx context.Context) error { return greets(ctx, h.address) }); err != nil {
@@ -78,44 +75,44 @@ func hosts(ctx context.Context, b *bed) error {
 		}
 	}
 	b.say("%d machines have an SSH server: %s and up", hostCount, b.hostList()[0].address)
-	return b.hostPool(ctx, anew)
+	return b.hostPool(ctx)
 }
 
-// hostUp starts a machine, unless it is there. One that is made anew has nothing of what the former one had.
-func (b *bed) hostUp(ctx context.Context, h host, self, root, login string) (anew bool, err error) {
+func (b *bed) hostUp(ctx context.Context, h host, self, root, login string) error {
 	pid := b.find(h.name)
 	if from, err := os.ReadFile(filepath.Join(h.dir, "root")); pid != 0 && (err != nil || string(from) != root) {
 		b.say("%s is made from other files by now: making it again", h.name)
 		if err := b.stop(0, h.name); err != nil {
-			return false, err
+			return err
 		}
 		pid = 0
 	}
-	if anew = pid == 0; anew {
+	if pid == 0 {
 		if _, err := keyPair(h.dir, "ssh_host_ed25519_key"); err != nil {
-			return false, err
+			return err
 		}
 		if err := errors.Join(
 			write(filepath.Join(h.dir, "authorized_keys"), login, 0o600),
 			write(filepath.Join(h.dir, "root"), root, 0o644),
 			write(filepath.Join(h.dir, "address"), h.address, 0o644),
 			os.MkdirAll(filepath.Join(h.dir, "mnt"), 0o755),
+			write(b.newHosts(), "", 0o644),
 		); err != nil {
-			return false, err
+			return err
 		}
 		const own = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
 		// The kernel takes its time with the cable of one that has just ended.
 		if err := b.await(ctx, "cable of "+h.name, time.Minute, nil, func(ctx context.Context) error { return h.unplug(ctx) }); err != nil {
-			return false, err
+			return err
 		}
 		if err := b.start(daemon{name: h.name, argv: []string{self, "machine", h.dir}, clone: own}); err != nil {
-			return false, err
+			return err
 		}
 		if pid = b.find(h.name); pid == 0 {
-			return false, errors.New("it ended at once: " + b.tail(h.name))
+			return errors.New("it ended at once: " + b.tail(h.name))
 		}
 	}
-	return anew, h.connect(ctx, pid)
+	return h.connect(ctx, pid)
 }
 
 // unplug is nil when this computer has no end of the machine's cable.
