@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
 	"strings"
@@ -109,7 +110,7 @@ func (v *visit) repeat(ctx context.Context, f func() error) error {
 		if n == attempts || !fault.Is(err, fault.Unreachable) || errors.Is(err, errOutrun) || errors.Is(err, errAway) || ctx.Err() != nil {
 			return err
 		}
-		if time.Since(begun) > patience { // it did not break: it does not answer, and each try would take as long
+		if time.Since(begun) > patience && !broke(err) { // it does not answer, and each try would take as long
 			return err
 		}
 		select {
@@ -118,6 +119,17 @@ func (v *visit) repeat(ctx context.Context, f func() error) error {
 			return err
 		}
 	}
+}
+
+// broke tells whether a connection that was there is what failed: then the host is there too, however slow it or the
+// way to it is.
+func broke(err error) bool {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // again repeats f on a new connection when the one there is breaks.
@@ -176,7 +188,7 @@ func (v *visit) open(ctx context.Context, p *Provider) error {
 		waiting.Wait()
 		cancel(nil)
 		// Who waits at the gate is told of a host that is silent before it enters.
-		if outer.Err() == nil && time.Since(begun) > patience {
+		if outer.Err() == nil && time.Since(begun) > patience && !broke(err) {
 			p.memory.answered(v.host.name, err)
 			v.noted = true
 		}
