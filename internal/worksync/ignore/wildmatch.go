@@ -18,6 +18,7 @@ type matching struct {
 	start bool
 	star  retry // the last "*"
 	span  retry // the last "**"
+	looks int   // at bytes of the pattern, which a test holds a bound on
 }
 
 // wildmatch matches text against a pattern in which "*" and "?" stop at
@@ -30,7 +31,12 @@ type matching struct {
 // pattern: patterns may come from the other side.
 func wildmatch(pattern, text string) bool {
 	m := matching{p: pattern, t: text, start: true}
+	return m.match()
+}
+
+func (m *matching) match() bool {
 	for {
+		m.looks++
 		if m.pi == len(m.p) {
 			if m.ti == len(m.t) {
 				return true
@@ -64,10 +70,11 @@ func (m *matching) one() bool {
 		}
 	case '[':
 		rest, ok := matchClass(m.p[m.pi:], c)
+		next = len(m.p) - len(rest)
+		m.looks += next - m.pi
 		if !ok || c == '/' {
 			return false
 		}
-		next = len(m.p) - len(rest)
 	case '\\':
 		if next == len(m.p) || m.p[next] != c {
 			return false
@@ -88,6 +95,7 @@ func (m *matching) one() bool {
 func (m *matching) stars() (done, matches bool) {
 	rest := strings.TrimLeft(m.p[m.pi:], "*")
 	count := len(m.p) - m.pi - len(rest)
+	m.looks += count
 	behind := len(m.p) - len(rest)
 	if count < 2 || !m.start || rest != "" && rest[0] != '/' && !strings.HasPrefix(rest, `\/`) {
 		m.star = retry{true, behind, m.ti}
