@@ -29,5 +29,8 @@ func DefaultAuth(home string) machine.Auth {
 
 // DefaultKnownHosts returns the files in which ssh itself would look for host keys.
 func DefaultKnownHosts(home string) []string {
-	return []string{filepath.Join(home, ".ssh", "known_hosts"), "/etc/ssh/ssh_known_hosts"}
+	own := filepath.Join(home, ".ssh")
+	return []string{
+		filepath.Join(own, "known_hosts"), filepath.Join(own, "known_hosts2"), "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2",
+	}
 }

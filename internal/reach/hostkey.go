@@ -2,7 +2,6 @@ package reach
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -23,7 +22,7 @@ type hostKeys struct {
 	algorithms []string // that the handshake may use; in order of preference
 	strict     bool     // algorithms holds only what known keys can do
 	pinned     []ssh.PublicKey
-	known      *knownFiles
+	known      *knownHosts
 
 	accepted bool         // a key was seen and is right
 	refused  *fault.Error // a key was seen and is wrong
@@ -34,7 +33,8 @@ func newHostKeys(ep machine.Endpoint, where string) (*hostKeys, error) {
 	if len(ep.HostKeys) > 0 {
 		return h, h.pin(ep.HostKeys)
 	}
-	return h, h.know(ep.KnownHosts)
+	h.know(ep.KnownHosts)
+	return h, nil
 }
 
 // pin makes the keys of lines, in authorized_keys format, the only right ones.
@@ -53,30 +53,25 @@ func (h *hostKeys) pin(lines []string) error {
 }
 
 // know takes what known_hosts files say.
-func (h *hostKeys) know(files []string) error {
-	known, err := readKnownHosts(files)
-	if err != nil {
-		return err
-	}
-	h.known = known
-	if known.authorities {
-		h.allow(certAlgorithms)
-	}
-	// A key that no file can hold makes the package list those that would be right.
-	var want *knownhosts.KeyError
-	if errors.As(known.callback(h.address, noAddr{}, noKey{}), &want) {
-		for _, k := range want.Want {
+func (h *hostKeys) know(files []string) {
+	h.known = readKnownHosts(files)
+	var plain []string
+	for _, l := range h.known.of(h.address) {
+		switch l.marker {
+		case authorityMark:
+			h.allow(certAlgorithms) // before all others
+		case "":
 			h.strict = true
-			h.allow(algorithmsOf(k.Key.Type()))
+			plain = append(plain, algorithmsOf(l.key.Type())...)
 		}
 	}
+	h.allow(plain)
 	if !h.strict {
 		// The machine is unknown or vouched for by an authority. Show the best key it has.
 		for _, t := range []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoRSA} {
 			h.allow(algorithmsOf(t))
 		}
 	}
-	return nil
 }
 
 func (h *hostKeys) allow(algorithms []string) {
@@ -88,8 +83,8 @@ func (h *hostKeys) allow(algorithms []string) {
 }
 
 // check implements [ssh.HostKeyCallback].
-func (h *hostKeys) check(address string, remote net.Addr, key ssh.PublicKey) error {
-	h.refused = h.judge(address, remote, key)
+func (h *hostKeys) check(_ string, _ net.Addr, key ssh.PublicKey) error {
+	h.refused = h.judge(key)
 	h.accepted = h.refused == nil
 	if h.refused != nil {
 		return h.refused
@@ -97,50 +92,98 @@ func (h *hostKeys) check(address string, remote net.Addr, key ssh.PublicKey) err
 	return nil
 }
 
-func (h *hostKeys) judge(address string, remote net.Addr, key ssh.PublicKey) *fault.Error {
-	found := ssh.FingerprintSHA256(key)
-	if h.pinned != nil {
-		for _, p := range h.pinned {
-			if bytes.Equal(p.Marshal(), key.Marshal()) {
-				return nil
-			}
-		}
-		return h.changed(found, key, fingerprints(h.pinned), "was pinned").
-			WithRemedy("Nothing was sent. If the machine was rebuilt on purpose, pin its new key:\n%s", pinLine(key))
+func (h *hostKeys) judge(key ssh.PublicKey) *fault.Error {
+	if h.pinned == nil {
+		return h.judgeKnown(key)
 	}
-	err := h.known.callback(address, remote, key)
-	var other *knownhosts.KeyError
-	var revoked *knownhosts.RevokedError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &revoked):
-		return fault.New(fault.HostKey, "%s: host key %s (%s) is revoked by %s:%d", h.where, found, key.Type(), h.known.file(revoked.Revoked.Filename), revoked.Revoked.Line).
-			WithRemedy("Nothing was sent. Somebody who is not the machine may have this key: ask whoever revoked it.")
-	case errors.As(err, &other) && len(other.Want) == 0:
-		return fault.New(fault.HostKey, "%s: host key %s (%s) is not known%s",
-			h.where, found, key.Type(), h.known.unread()).
-			WithRemedy("Nothing was sent. Compare the fingerprint with the machine's own"+
-				" (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there); if it is right, add to the configuration of this host:\n%s",
-				pinLine(key))
-	case errors.As(err, &other):
-		var keys []ssh.PublicKey
-		var lines []string
-		for _, k := range other.Want {
-			keys = append(keys, k.Key)
-			lines = append(lines, fmt.Sprintf("%s:%d", h.known.file(k.Filename), k.Line))
+	for _, p := range h.pinned {
+		if sameKey(p, key) {
+			return nil
 		}
-		return h.changed(found, key, fingerprints(keys), "is known from "+strings.Join(lines, ", ")).
-			WithRemedy("Nothing was sent. If the machine was rebuilt on purpose, remove the old line (ssh-keygen -R '%s' -f %s) and add:\n  %s",
-				knownhosts.Normalize(h.address), h.known.file(other.Want[0].Filename), knownhosts.Line([]string{h.address}, key))
-	default: // certificates: wrong principal, expired, unknown authority
-		return fault.New(fault.HostKey, "%s: host certificate %s: %w", h.where, found, err).
-			WithRemedy("Nothing was sent. Have the authority sign the machine's host key again, for this name.")
 	}
+	return h.changed(key, fingerprints(h.pinned), "was pinned").
+		WithRemedy("Nothing was sent. If the machine was rebuilt on purpose, pin its new key:\n%s", pinLine(key))
 }
 
-func (h *hostKeys) changed(found string, key ssh.PublicKey, wanted, how string) *fault.Error {
-	return fault.New(fault.HostKey, "%s: host key is %s (%s), but %s %s", h.where, found, key.Type(), wanted, how)
+func sameKey(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
+
+// judgeKnown holds a key against what known_hosts files say of the host. A certificate that nobody vouches
+// for counts as the key in it, as with OpenSSH.
+func (h *hostKeys) judgeKnown(key ssh.PublicKey) *fault.Error {
+	lines := h.known.of(h.address)
+	cert, isCert := key.(*ssh.Certificate)
+	var why error
+	if isCert {
+		if f := h.revoked(lines, cert.SignatureKey); f != nil {
+			return f
+		}
+		if f := h.revoked(lines, cert.Key); f != nil {
+			return f
+		}
+		if why = h.vouched(lines, cert); why == nil {
+			return nil
+		}
+		key = cert.Key
+	} else if f := h.revoked(lines, key); f != nil {
+		return f
+	}
+	var other []knownLine
+	for _, l := range lines {
+		switch {
+		case l.marker != "":
+		case sameKey(l.key, key):
+			return nil
+		default:
+			other = append(other, l)
+		}
+	}
+	switch {
+	case len(other) > 0:
+		return h.changedSince(key, other)
+	case isCert:
+		return fault.New(fault.HostKey, "%s: host certificate %s: %w", h.where, ssh.FingerprintSHA256(key), why).
+			WithRemedy("Nothing was sent. Have the authority sign the machine's host key again, for this name.")
+	}
+	return fault.New(fault.HostKey, "%s: host key %s (%s) is not known%s", h.where, ssh.FingerprintSHA256(key), key.Type(), h.known.unread()).
+		WithRemedy("Nothing was sent. Compare the fingerprint with the machine's own"+
+			" (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there); if it is right, add to the configuration of this host:\n%s",
+			pinLine(key))
+}
+
+// revoked is the fault of a key that a line revokes for this host.
+func (h *hostKeys) revoked(lines []knownLine, key ssh.PublicKey) *fault.Error {
+	for _, l := range lines {
+		if l.marker == revokedMark && sameKey(l.key, key) {
+			return fault.New(fault.HostKey, "%s: host key %s (%s) is revoked by %s", h.where, ssh.FingerprintSHA256(key), key.Type(), l.place()).
+				WithRemedy("Nothing was sent. Somebody who is not the machine may have this key: ask whoever revoked it.")
+		}
+	}
+	return nil
+}
+
+// vouched tells why no authority that is known for this host vouches for it with cert.
+func (h *hostKeys) vouched(lines []knownLine, cert *ssh.Certificate) error {
+	c := ssh.CertChecker{IsHostAuthority: func(authority ssh.PublicKey, _ string) bool {
+		return slices.ContainsFunc(lines, func(l knownLine) bool { return l.marker == authorityMark && sameKey(l.key, authority) })
+	}}
+	return c.CheckHostKey(h.address, nil, cert)
+}
+
+// changedSince is the fault of a host that is known with other keys.
+func (h *hostKeys) changedSince(key ssh.PublicKey, lines []knownLine) *fault.Error {
+	var keys []ssh.PublicKey
+	var places []string
+	for _, l := range lines {
+		keys = append(keys, l.key)
+		places = append(places, l.place())
+	}
+	return h.changed(key, fingerprints(keys), "is known from "+strings.Join(places, ", ")).
+		WithRemedy("Nothing was sent. If the machine was rebuilt on purpose, remove the old line (ssh-keygen -R '%s' -f %s) and add:\n  %s",
+			knownhosts.Normalize(h.address), lines[0].file, knownhosts.Line([]string{h.address}, key))
+}
+
+func (h *hostKeys) changed(key ssh.PublicKey, wanted, how string) *fault.Error {
+	return fault.New(fault.HostKey, "%s: host key is %s (%s), but %s %s", h.where, ssh.FingerprintSHA256(key), key.Type(), wanted, how)
 }
 
 // noneOffered is the fault of a machine that has no key of the known types.
@@ -178,16 +221,3 @@ func algorithmsOf(keyType string) []string {
 	}
 	return []string{keyType}
 }
-
-// noKey is a key that no machine has.
-type noKey struct{}
-
-func (noKey) Type() string                        { return "none" }
-func (noKey) Marshal() []byte                     { return nil }
-func (noKey) Verify([]byte, *ssh.Signature) error { return errors.New("no key") }
-
-// noAddr stands for an address that is not known yet.
-type noAddr struct{}
-
-func (noAddr) Network() string { return "tcp" }
-func (noAddr) String() string  { return "0.0.0.0:0" }

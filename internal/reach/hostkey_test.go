@@ -50,12 +50,31 @@ func TestHostKeys(t *testing.T) {
 		{name: "a known key under a pattern", server: plain, known: "[127.0.0.*]:$PORT " + ed.Line()},
 		{name: "nothing known", server: plain, known: "",
 			kind: fault.HostKey, says: []string{ed.Fingerprint(), "is not known"}, remedy: []string{"Nothing was sent", fmt.Sprintf("hostKeys: [%q]", ed.Line())}},
-		{name: "a key known for another port", server: plain, known: "127.0.0.1 " + ed.Line(),
+		{name: "a key known for another port", server: plain, known: "[127.0.0.1]:1 " + ed.Line(),
+			kind: fault.HostKey, says: []string{"is not known"}},
+		{name: "a key known for the host without a port", server: plain, known: "127.0.0.1 " + ed.Line()},
+		{name: "a key known for all hosts", server: plain, known: "* " + ed.Line()},
+		{name: "a key known for the host without a port, but another for the port", server: plain,
+			known: "127.0.0.1 " + ed.Line() + "\n$HOST " + stranger.Line(),
+			kind:  fault.HostKey, says: []string{stranger.Fingerprint(), "known_hosts:2"}},
+		{name: "a key known for all ports but this", server: plain, known: "![127.0.0.1]:$PORT,[127.0.0.1]:* " + ed.Line(),
+			kind: fault.HostKey, says: []string{"is not known"}},
+		{name: "a key known for a name with brackets as in a pattern", server: plain, known: "[127.0.0.1-9]:$PORT " + ed.Line(),
 			kind: fault.HostKey, says: []string{"is not known"}},
 		{name: "another key than the known one", server: plain, known: "$HOST " + stranger.Line(),
 			kind: fault.HostKey, says: []string{ed.Fingerprint(), stranger.Fingerprint(), "known_hosts:1"}, remedy: []string{"ssh-keygen -R '[127.0.0.1]:", ed.Line()}},
 		{name: "a key that is known and revoked", server: plain, known: "@revoked * " + ed.Line() + "\n$HOST " + ed.Line(),
 			kind: fault.HostKey, says: []string{"is revoked by", "known_hosts:1"}, remedy: []string{"Nothing was sent"}},
+		{name: "a key that is known, and revoked for another host", server: plain, known: "@revoked other.example.com " + ed.Line() + "\n$HOST " + ed.Line()},
+		{name: "a key that is known, and a line with a marker of tomorrow", server: plain, known: "@doubted * " + ed.Line() + "\n$HOST " + ed.Line()},
+		{name: "an authority's own key", server: plain, known: "@cert-authority $HOST " + ed.Line(),
+			kind: fault.HostKey, says: []string{"is not known"}},
+		{name: "a certificate of an authority for all hosts", server: certified, known: "@cert-authority * " + ca.Line()},
+		{name: "a certificate of an unknown authority, with a known key", server: certified, known: "@cert-authority * " + otherCA.Line() + "\n$HOST " + ed.Line()},
+		{name: "a certificate of a revoked authority", server: certified, known: "@revoked * " + ca.Line() + "\n@cert-authority * " + ca.Line() + "\n$HOST " + ed.Line(),
+			kind: fault.HostKey, says: []string{"is revoked by", "known_hosts:1"}},
+		{name: "a certificate with a revoked key", server: certified, known: "@revoked $HOST " + ed.Line() + "\n@cert-authority * " + ca.Line(),
+			kind: fault.HostKey, says: []string{"is revoked by", "known_hosts:1"}},
 		{name: "a certificate of a known authority", server: certified, known: "@cert-authority $HOST " + ca.Line()},
 		{name: "a certificate of a known authority, and other hosts' keys", server: certified, known: "elsewhere " + stranger.Line() + "\n@cert-authority $HOST " + ca.Line()},
 		{name: "a certificate of another authority", server: certified, known: "@cert-authority $HOST " + otherCA.Line(),
@@ -81,7 +100,8 @@ func TestHostKeys(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ep := tt.server.Endpoint()
 			ep.HostKeys = tt.pinned
-			ep.KnownHosts = []string{filepath.Join(t.TempDir(), "absent"), knownHosts(t, ep, tt.known)}
+			// One file is not there, and one cannot be read.
+			ep.KnownHosts = []string{filepath.Join(t.TempDir(), "absent"), t.TempDir(), knownHosts(t, ep, tt.known)}
 			c, err := reach.Dial(t.Context(), ep, reach.Options{})
 			if err == nil {
 				c.Close()

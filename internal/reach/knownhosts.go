@@ -2,116 +2,83 @@ package reach
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha1" // what OpenSSH hashes the names in known_hosts with
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
-
-	"outrigger.dev/outrigger/internal/fault"
 )
 
-// knownFiles is what known_hosts files say.
-type knownFiles struct {
-	callback    ssh.HostKeyCallback
-	authorities bool              // some line names a certificate authority
-	skipped     []string          // "FILE:LINE" of lines that cannot be read
-	names       map[string]string // of a copy without such lines: the file it was made from
+// knownHosts is what known_hosts files say, read as OpenSSH does (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+// The library's own reading differs: one line that it cannot read makes the file useless to it, a key that
+// is revoked for one host is so for all, and "*" does not stand for a host at another port than 22.
+type knownHosts struct {
+	lines   []knownLine
+	skipped []string // "FILE:LINE" of lines, and files, that cannot be read
 }
 
-// readKnownHosts reads known_hosts files. One that does not exist is empty, and a line that cannot
-// be read, because it is cut short or of a kind of tomorrow, is skipped, as OpenSSH does (sshd(8),
-// SSH_KNOWN_HOSTS FILE FORMAT): it says nothing of the other hosts.
-func readKnownHosts(files []string) (*knownFiles, error) {
-	k := &knownFiles{names: map[string]string{}}
-	var err error
-	var usable []string
+// The markers of lines that do not simply say that a key is right.
+const (
+	authorityMark = "cert-authority"
+	revokedMark   = "revoked"
+)
+
+// A knownLine is a line of such a file.
+type knownLine struct {
+	marker string
+	names  []string // patterns, or one hashed name
+	key    ssh.PublicKey
+	file   string
+	line   int
+}
+
+func (l *knownLine) place() string { return fmt.Sprintf("%s:%d", l.file, l.line) }
+
+// readKnownHosts reads known_hosts files. What cannot be read, be it a whole file or a line that is cut short
+// or of a kind of tomorrow, is skipped: it says nothing of the other hosts.
+func readKnownHosts(files []string) *knownHosts {
+	k := &knownHosts{}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, fault.New(fault.LocalFile, "known hosts file %s: %w", file, pathless(err))
+			k.skipped = append(k.skipped, file)
+			continue
 		}
-		k.authorities = k.authorities || hasAuthority(b)
-		if _, err := knownhosts.New(file); err != nil {
-			part, err := k.readableCopy(file, b)
-			if err != nil {
-				return nil, fault.New(fault.LocalFile, "known hosts file %s: make a copy without unreadable lines: %w", file, err)
-			}
-			defer os.Remove(part)
-			k.names[part], file = file, part
+		k.read(file, b)
+	}
+	return k
+}
+
+func (k *knownHosts) read(file string, content []byte) {
+	n := 0
+	for text := range bytes.Lines(content) {
+		n++
+		text = bytes.TrimSpace(text)
+		if len(text) == 0 || text[0] == '#' {
+			continue
 		}
-		usable = append(usable, file)
-	}
-	if k.callback, err = knownhosts.New(usable...); err != nil {
-		return nil, fault.New(fault.LocalFile, "known hosts: %w", err)
-	}
-	return k, nil
-}
-
-// readableCopy makes a temporary file of what the library can read of file, with the same line numbers.
-func (k *knownFiles) readableCopy(file string, content []byte) (name string, err error) {
-	f, err := os.CreateTemp("", "outrigger-known-hosts-")
-	if err != nil {
-		return "", err
-	}
-	name = f.Name()
-	defer func() {
-		if err != nil {
-			os.Remove(name)
+		l := knownLine{file: file, line: n}
+		var err error
+		l.marker, l.names, l.key, _, _, err = ssh.ParseKnownHosts(text)
+		if err != nil || l.marker != "" && l.marker != authorityMark && l.marker != revokedMark {
+			k.skipped = append(k.skipped, l.place())
+			continue
 		}
-	}()
-	if err := f.Close(); err != nil {
-		return "", err
+		k.lines = append(k.lines, l)
 	}
-	lines := bytes.Split(content, []byte("\n"))
-	bad, err := blankUnreadable(name, lines, 1)
-	if err != nil {
-		return "", err
-	}
-	for _, n := range bad {
-		k.skipped = append(k.skipped, fmt.Sprintf("%s:%d", file, n))
-	}
-	return name, os.WriteFile(name, bytes.Join(lines, []byte("\n")), 0o600)
 }
 
-// blankUnreadable empties those lines that the library cannot read and returns their numbers, the
-// first line being number first. The library reads whole files only, so that halves are tried
-// until single lines are left; scratch is where they are written.
-func blankUnreadable(scratch string, lines [][]byte, first int) (bad []int, err error) {
-	if err := os.WriteFile(scratch, bytes.Join(lines, []byte("\n")), 0o600); err != nil {
-		return nil, err
-	}
-	if _, err := knownhosts.New(scratch); err == nil {
-		return nil, nil
-	}
-	if len(lines) == 1 {
-		lines[0] = nil
-		return []int{first}, nil
-	}
-	half := len(lines) / 2
-	bad, err = blankUnreadable(scratch, lines[:half], first)
-	if err != nil {
-		return nil, err
-	}
-	more, err := blankUnreadable(scratch, lines[half:], first+half)
-	return append(bad, more...), err
-}
-
-// file is the name of the user's file that the library read under name.
-func (k *knownFiles) file(name string) string {
-	if file, ok := k.names[name]; ok {
-		return file
-	}
-	return name
-}
-
-// unread says which lines were skipped: the host that is looked for may stand there.
-func (k *knownFiles) unread() string {
+// unread says what was skipped: the host that is looked for may stand there.
+func (k *knownHosts) unread() string {
 	switch n := len(k.skipped); {
 	case n == 0:
 		return ""
@@ -121,12 +88,70 @@ func (k *knownFiles) unread() string {
 	return fmt.Sprintf(" (skipped unreadable lines: %s)", strings.Join(k.skipped, ", "))
 }
 
-// hasAuthority tells whether a line names a certificate authority.
-func hasAuthority(file []byte) bool {
-	for line := range bytes.Lines(file) {
-		if bytes.HasPrefix(bytes.TrimSpace(line), []byte("@cert-authority")) {
-			return true
+// of returns the lines about a host, by address HOST:PORT. If none is about that port, it is those about the
+// host without a port.
+func (k *knownHosts) of(address string) []knownLine {
+	name := strings.ToLower(knownhosts.Normalize(address))
+	if found := k.named(name); len(found) > 0 || !strings.HasPrefix(name, "[") {
+		return found
+	}
+	host, _, _ := strings.Cut(name[1:], "]:") // Normalize puts brackets only where a port follows
+	return k.named(host)
+}
+
+func (k *knownHosts) named(name string) []knownLine {
+	var found []knownLine
+	for _, l := range k.lines {
+		if l.matches(name) {
+			found = append(found, l)
 		}
 	}
-	return false
+	return found
+}
+
+// matches tells whether a line is about the host of that name, "HOST" or "[HOST]:PORT". Patterns are held
+// against the whole of it, and one that begins with "!" outdoes all others.
+func (l *knownLine) matches(name string) bool {
+	if strings.HasPrefix(l.names[0], "|") {
+		return isHashOf(l.names[0], name)
+	}
+	found := false
+	for _, pattern := range l.names {
+		pattern, not := strings.CutPrefix(strings.ToLower(pattern), "!")
+		if !matchName(pattern, name) {
+			continue
+		}
+		if not {
+			return false
+		}
+		found = true
+	}
+	return found
+}
+
+// matchName matches with "*" and "?", which stand for any bytes.
+func matchName(pattern, name string) bool {
+	// As path.Match does with what means nothing to known_hosts, and slashes, taken out of its way.
+	quoted := strings.NewReplacer(`\`, `\\`, "[", `\[`, "/", "\x00").Replace(pattern)
+	ok, err := path.Match(quoted, strings.ReplaceAll(name, "/", "\x00"))
+	return ok && err == nil
+}
+
+// isHashOf tells whether hashed, "|1|SALT|HASH", is name.
+func isHashOf(hashed, name string) bool {
+	parts := strings.Split(hashed, "|")
+	if len(parts) != 4 || parts[1] != "1" {
+		return false
+	}
+	salt, err := base64.StdEncoding.DecodeString(parts[2])
+	if err != nil {
+		return false
+	}
+	want, err := base64.StdEncoding.DecodeString(parts[3])
+	if err != nil {
+		return false
+	}
+	mac := hmac.New(sha1.New, salt)
+	_, _ = mac.Write([]byte(name)) // a hash never fails
+	return hmac.Equal(mac.Sum(nil), want)
 }
