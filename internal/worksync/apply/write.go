@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -190,6 +191,29 @@ type bigFile struct {
 	entry     tree.Entry
 	hash      *blake3.Hasher
 	size      int64
+	hole      bool // it ends in zeros that were not written
+}
+
+// write appends to the file. Of zeros it makes a hole, as large as they are: the image of a disk that is
+// mostly empty takes no more room than it did where it came from.
+func (b *bigFile) write(content []byte) error {
+	if b.hole = allZero(content); b.hole {
+		return nil
+	}
+	_, err := b.file.WriteAt(content, b.size)
+	return err
+}
+
+// end makes the file as large as it is, if it ends in a hole.
+func (b *bigFile) end() error {
+	if !b.hole {
+		return nil
+	}
+	return b.file.Truncate(b.size)
+}
+
+func allZero(b []byte) bool {
+	return len(b) > 0 && b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1])
 }
 
 func (b *bigFile) discard() error {
@@ -252,7 +276,7 @@ func (a *Applier) Piece(content []byte) error {
 		a.open.size += int64(len(content))
 		return nil
 	}
-	if _, err := a.open.file.Write(content); err != nil {
+	if err := a.open.write(content); err != nil {
 		err = a.open.at.At("write", tree.Name(a.open.entry.Path), err)
 		if !tree.Local(err) {
 			return err
@@ -294,6 +318,9 @@ func (a *Applier) End(e tree.Entry) error {
 	b.hash.Sum(got[:0])
 	if got != e.Digest || b.size != e.Size {
 		return errors.Join(fmt.Errorf("%w: %q: %d bytes with digest %v, want %d with %v", tree.ErrCodec, e.Path, b.size, got, e.Size, e.Digest), b.tempFile.discard())
+	}
+	if err := b.end(); err != nil {
+		return a.leave(e.Path, false, errors.Join(b.at.At("write", tree.Name(e.Path), err), b.tempFile.discard()))
 	}
 	return a.leave(e.Path, false, a.commit(b.tempFile, e))
 }

@@ -15,8 +15,9 @@ import (
 const nobody = 65534
 
 // asUser lets root, who may read and write everything, run the calling test as
-// somebody who may not, in a process of its own. It reports whether it did.
-func asUser(t *testing.T) bool {
+// somebody who may not, in a process of its own whose TMPDIR root has prepared. It
+// reports whether it did.
+func asUser(t *testing.T, prepare ...func(tmp string) error) bool {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		return false
@@ -39,6 +40,11 @@ func asUser(t *testing.T) bool {
 		func() error { return copyProgram(program) },
 	} {
 		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range prepare {
+		if err := p(tmp); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -275,7 +275,7 @@ func (t *taker) skip(r pack.Record) error {
 	}
 	t.steps = t.steps[1:]
 	if r.Why != "" {
-		t.leave(Left{Path: r.Path, Why: "cannot be read on the machine: " + sanitize.Line(r.Why, maxWhy)})
+		t.leave(Left{Path: r.Path, Why: "cannot be read on the machine: " + sanitize.Line(r.Why, maxWhy), Unread: true})
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ type Left struct {
 	Why  string
 	// Kind says what it was left for: Conflict, BadName, or PathsLeft for all else.
 	Kind fault.Kind
+	// Unread: the machine's login cannot read it there, so trying again is of no use by itself.
+	Unread bool
 }
 
 const (

@@ -124,7 +124,7 @@ func (x *exchange) name(p plan.Plan, unfit map[string]string) {
 		case own && u.Here:
 			x.leaveUnread(u.Path, u.Why)
 		case own || u.News && !u.Here:
-			x.leave(Left{Path: u.Path, Why: "cannot be read on the machine: " + u.Why})
+			x.leave(Left{Path: u.Path, Why: "cannot be read on the machine: " + u.Why, Unread: true})
 		case u.News:
 			x.leave(Left{Path: u.Path, Why: "has news on the machine, and cannot be read here: " + u.Why})
 		}
