@@ -37,8 +37,12 @@ func FindDirs(getenv func(string) string) (Dirs, error) {
 		}
 		d.State = abs
 	}
-	if d.Home == "" && (d.Config == "" || d.State == "") {
-		return Dirs{}, fault.New(fault.Config, "the environment names no home folder: want HOME, or XDG_CONFIG_HOME and XDG_STATE_HOME")
+	if !filepath.IsAbs(d.Home) {
+		if d.Config == "" || d.State == "" {
+			return Dirs{}, fault.New(fault.Config, "the environment names no home folder: HOME is %q, want an absolute path, or XDG_CONFIG_HOME and "+
+				"XDG_STATE_HOME", d.Home).WithRemedy("Set HOME to a folder that can be written to, for example: HOME=/tmp/outrigger outrigger …")
+		}
+		d.Home = ""
 	}
 	if d.Config == "" {
 		d.Config = filepath.Join(d.Home, ".config", "outrigger")

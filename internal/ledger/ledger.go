@@ -51,7 +51,8 @@ func Open(state string) (*Ledger, error) {
 	l := &Ledger{folder{filepath.Join(state, "ledger")}, folder{filepath.Join(state, "runs")}}
 	for _, f := range []folder{l.machines, l.runs} {
 		if err := os.MkdirAll(f.dir, 0o700); err != nil {
-			return nil, fault.New(fault.LocalFile, "ledger: %w", err)
+			return nil, fault.New(fault.LocalFile, "ledger: %w", err).
+				WithRemedy("Have HOME, XDG_STATE_HOME or OUTRIGGER_STATE_DIR name a folder that can be written to.")
 		}
 	}
 	return l, nil

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -164,7 +165,8 @@ func (p *prepared) checkDir(home string) error {
 	}
 	dir, err := filepath.Abs(p.Sync)
 	if err != nil {
-		return fault.New(fault.LocalFile, "run: --sync: %w", err)
+		return fault.New(fault.LocalFile, "run: --sync: the current folder does not exist any more: %w", err).
+			WithRemedy("Go to a folder that exists, or say --sync with an absolute path, or --no-sync.")
 	}
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		return fault.New(fault.LocalFile, "run: --sync %s: %w", p.Sync, errors.Unwrap(err)).WithRemedy("Give a folder that exists, or --no-sync to copy none.")
@@ -245,12 +247,13 @@ func (p *prepared) checkEnv(configured map[string]string, environ []string) erro
 	return nil
 }
 
-// wholePath takes the slash off that completion and "$VAR/" put behind a folder.
+// wholePath takes out the slashes that completion and "$VAR/" put into a path. ".." is left, since what it
+// leads to depends on links.
 func wholePath(at string) string {
-	if trimmed := strings.TrimRight(at, "/"); trimmed != "" {
-		return trimmed
+	if slices.Contains(strings.Split(at, "/"), "..") {
+		return at
 	}
-	return at
+	return path.Clean(at)
 }
 
 func (p *prepared) checkPaths() error {
