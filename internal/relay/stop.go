@@ -128,6 +128,7 @@ func (s *stopper) count(sig string) {
 // Numbers are those of signals by the names that the protocol uses.
 var Numbers = map[string]syscall.Signal{
 	"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "QUIT": syscall.SIGQUIT,
+	"ABRT": syscall.SIGABRT,
 }
 
 // Interrupted is what a signal makes of work that it has nothing to be handed to.

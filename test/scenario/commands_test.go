@@ -20,6 +20,8 @@ import (
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"exits":        exits,
 	"start":        start,
+	"terminal":     terminal,
+	"type":         typeKeys,
 	"await":        await,
 	"await-file":   awaitFile,
 	"await-gc":     awaitGC,
@@ -71,6 +73,7 @@ type process struct {
 	stdout, stderr buffer
 	done           chan struct{}
 	err            error
+	keyboard       *os.File // of one on a terminal
 }
 
 // A buffer is written by the process and read by the script meanwhile.
@@ -107,14 +110,22 @@ func (p *process) kill() {
 
 func start(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, len(args) >= 2, "start NAME COMMAND...")
+	p := newProcess(ts, args[0], args[1:])
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	ts.Check(p.cmd.Start())
+	go func() { p.err = p.cmd.Wait(); close(p.done) }()
+}
+
+// newProcess is one that is to be started, with the script's environment.
+func newProcess(ts *testscript.TestScript, name string, argv []string) *process {
 	s := of(ts)
-	path, err := exec.LookPath(args[1])
-	if exists(ts.Getenv("BIN") + "/" + args[1]) {
-		path, err = ts.Getenv("BIN")+"/"+args[1], nil
+	path, err := exec.LookPath(argv[0])
+	if exists(ts.Getenv("BIN") + "/" + argv[0]) {
+		path, err = ts.Getenv("BIN")+"/"+argv[0], nil
 	}
 	ts.Check(err)
-	p := &process{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = ts.MkAbs("."), &p.stdout, &p.stderr
+	p := &process{cmd: exec.Command(path, argv[1:]...), done: make(chan struct{})}
+	p.cmd.Dir = ts.MkAbs(".")
 	for _, name := range append([]string{"OUTRIGGER_CONFIG", "XDG_STATE_HOME"}, s.vars...) { // testscript keeps the whole to itself
 		name, _, _ = strings.Cut(name, "=")
 		if value := ts.Getenv(name); value != "" {
@@ -123,9 +134,8 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	// What it leaves running must not keep us waiting for its output.
 	p.cmd.WaitDelay = patience
-	ts.Check(p.cmd.Start())
-	s.procs[args[0]] = p
-	go func() { p.err = p.cmd.Wait(); close(p.done) }()
+	s.procs[name] = p
+	return p
 }
 
 func named(ts *testscript.TestScript, name string) *process {
@@ -174,8 +184,8 @@ func awaitGC(ts *testscript.TestScript, neg bool, args []string) {
 
 func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
 	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL,
-		"QUIT": syscall.SIGQUIT, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2}
-	want(ts, neg, len(args) == 2 && signals[args[1]] != 0, "signal NAME INT|TERM|HUP|QUIT|USR1|USR2|KILL")
+		"QUIT": syscall.SIGQUIT, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "ABRT": syscall.SIGABRT}
+	want(ts, neg, len(args) == 2 && signals[args[1]] != 0, "signal NAME INT|TERM|HUP|QUIT|USR1|USR2|ABRT|KILL")
 	ts.Check(named(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }
 

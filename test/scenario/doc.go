@@ -7,10 +7,12 @@
 //
 //	exits CODE COMMAND...       run to the end, want this exit code
 //	start NAME COMMAND...       run beside the script
+//	terminal NAME LINE          run a line of the shell beside the script, on a terminal of 80x24: its stdout
+//	type NAME KEYS              on that terminal; keys are written as in Go: "\n", "\x03"
 //	await NAME PATTERN          until its output, stdout or stderr, matches
 //	await-file FILE             until the file is there
 //	await-gc PATTERN            repeat outrigger gc until it says so
-//	signal NAME SIGNAL          INT, TERM, HUP, QUIT, USR1, USR2, KILL
+//	signal NAME SIGNAL          INT, TERM, HUP, QUIT, USR1, USR2, ABRT, KILL
 //	end NAME CODE               wait for it; its stdout and stderr can be matched then
 //	sshd NAME [stop|restart|kill]    an OpenSSH server; sets NAME_PORT, NAME_USER, NAME_HOME, NAME_KEY, NAME_HOSTKEY
 //	proxy NAME PORT             a proxy in front of a port; sets NAME_PORT

@@ -10,8 +10,8 @@ import (
 	"outrigger.dev/outrigger/internal/relay"
 )
 
-// Interruptible returns a context that SIGINT, SIGTERM, SIGHUP and SIGQUIT end, with a fault of kind
-// Interrupted as its cause. A command gives it to all that waits, and cleans up
+// Interruptible returns a context that SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGABRT end, with a fault of
+// kind Interrupted as its cause. A command gives it to all that waits, and cleans up
 // with context.WithoutCancel. stop ends the listening.
 //
 // outrigger run does not use it: there the first signal is the command's.
@@ -40,7 +40,8 @@ func Interruptible(ctx context.Context) (_ context.Context, stop func()) {
 }
 
 // ending are the signals that ask a program to end, by their names without SIG.
-var ending = map[os.Signal]string{os.Interrupt: "INT", syscall.SIGTERM: "TERM", syscall.SIGHUP: "HUP", syscall.SIGQUIT: "QUIT"}
+var ending = map[os.Signal]string{os.Interrupt: "INT", syscall.SIGTERM: "TERM", syscall.SIGHUP: "HUP", syscall.SIGQUIT: "QUIT",
+	syscall.SIGABRT: "ABRT"}
 
 func interrupted(s os.Signal) error { return relay.Interrupted(ending[s]) }
 

@@ -12,4 +12,6 @@ import (
 var signalNames = map[os.Signal]string{
 	os.Interrupt: "INT", syscall.SIGTERM: "TERM", syscall.SIGHUP: "HUP", syscall.SIGQUIT: "QUIT",
 	syscall.SIGUSR1: "USR1", syscall.SIGUSR2: "USR2", syscall.SIGALRM: "ALRM", syscall.SIGCONT: "CONT", syscall.SIGWINCH: "WINCH",
+	syscall.SIGABRT: "ABRT", syscall.SIGTRAP: "TRAP", syscall.SIGSYS: "SYS", syscall.SIGVTALRM: "VTALRM", syscall.SIGPROF: "PROF",
+	syscall.SIGXCPU: "XCPU", syscall.SIGXFSZ: "XFSZ",
 }

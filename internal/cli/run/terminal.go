@@ -31,12 +31,13 @@ type terminal struct {
 // openTerminal decides what the command's streams are, as ssh would: a terminal if standard input
 // and output are one, without standard error if that goes elsewhere; else pipes, into which lines are
 // typed if somebody types. No stdin if the script came from it, or if the terminal is not ours to
-// read, since we are in its background.
+// read, since we are in its background: a job there that reads, or sets its modes, would be stopped.
 func openTerminal(ctx context.Context, a *app.App, p *prepared, show progress.Reporter) *terminal {
 	ctx, stop := context.WithCancel(ctx)
 	t := &terminal{io: a.IO, stop: stop, restore: func() error { return nil }}
 	t.streams.Out, t.streams.Err = a.IO.Out, a.IO.Err
-	if p.stdin && (!a.IO.InIsTerminal() || a.IO.InForeground()) {
+	ours := p.stdin && (!a.IO.InIsTerminal() || a.IO.InForeground())
+	if ours {
 		t.streams.In = a.IO.In
 	}
 	switch {
@@ -44,7 +45,7 @@ func openTerminal(ctx context.Context, a *app.App, p *prepared, show progress.Re
 		out, errs := progress.NewStream(show, "stdout"), progress.NewStream(show, "stderr")
 		t.streams.Out, t.streams.Err = out, errs
 		t.flush = append(t.flush, out.Close, errs.Close)
-	case p.stdin && a.IO.InIsTerminal() && a.IO.OutIsTerminal():
+	case ours && a.IO.InIsTerminal() && a.IO.OutIsTerminal():
 		size, ok := a.IO.Size()
 		if !ok {
 			break
@@ -54,7 +55,6 @@ func openTerminal(ctx context.Context, a *app.App, p *prepared, show progress.Re
 			t.env = []string{"TERM=" + kind}
 		}
 		t.size = &wire.WinSize{Cols: uint16(size.Columns), Rows: uint16(size.Rows)}
-		t.streams.In = a.IO.In
 		resize := make(chan wire.WinSize)
 		t.streams.Resize = resize
 		t.wait.Go(func() {
