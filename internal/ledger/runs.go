@@ -40,6 +40,9 @@ type Run struct {
 	Program        string `json:"program"`        // the command's first word, for people
 	Keep           bool   `json:"keep,omitempty"` // --keep: the machine stays also when all is fetched
 
+	// Unread: nothing is left on the machine but what its login cannot read.
+	Unread bool `json:"unread,omitempty"`
+
 	Started time.Time `json:"started"`
 	// Until is how long the results are kept for. While the client lives it moves on.
 	Until  time.Time `json:"until"`

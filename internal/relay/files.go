@@ -149,6 +149,7 @@ func (f *folder) left(part Part, report transfer.Report) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.short = r.short || part == Back && count > 0
+	r.missed = r.missed || part == Back && (count > len(left) || slices.ContainsFunc(left, func(l transfer.Left) bool { return !l.Unread }))
 	for _, l := range left {
 		if len(r.result.Left) < maxLeft && !slices.Contains(r.result.Left, l) {
 			r.result.Left = append(r.result.Left, l)

@@ -155,6 +155,9 @@ type Result struct {
 	// Whole tells that all that it wrote is here. A command that was Started and is not Whole has
 	// results on the machine that are nowhere else.
 	Whole bool
+	// Unread tells that all is here but what the machine's login cannot read: looking at it on the machine is of
+	// use, fetching it again by itself is not.
+	Unread bool
 	// Work is the lease's work folder on the machine.
 	Work string
 	// Left are the paths that stayed as they are, on the way up or back, while all

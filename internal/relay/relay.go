@@ -75,6 +75,7 @@ type relay struct {
 	linked []wire.LinkRequest // links that were made
 	result Result
 	short  bool // not all files came back
+	missed bool // and some of them can be read on the machine
 }
 
 func (r *relay) do(ctx context.Context) error {
@@ -110,6 +111,7 @@ func (r *relay) do(ctx context.Context) error {
 func (r *relay) bringBack(ctx context.Context, err error) error {
 	backErr := r.back(ctx)
 	r.result.Whole = backErr == nil && !r.short
+	r.result.Unread = err == nil && backErr == nil && r.short && !r.missed
 	switch {
 	case backErr == nil:
 		return err

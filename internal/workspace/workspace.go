@@ -69,6 +69,19 @@ func Open(ctx context.Context, state string, m machine.Name, dir, at string) (*W
 	return w, nil
 }
 
+// Folders are the names that folders synced to m have there, below the lease's work folder: of runs on a
+// machine that was there before them.
+func Folders(state string, m machine.Name) ([]string, error) {
+	paths, err := rawpath.Glob(filepath.Join(root(state), string(m)), "*")
+	if err != nil {
+		return nil, fault.New(fault.LocalFile, "workspace: %w", err)
+	}
+	for i := range paths {
+		paths[i] = filepath.Base(paths[i])
+	}
+	return paths, nil
+}
+
 func root(state string) string { return filepath.Join(state, "workspaces") }
 
 // StateDir is where the near side's baseline is kept.

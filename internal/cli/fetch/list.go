@@ -7,42 +7,10 @@ import (
 
 	"outrigger.dev/outrigger/internal/cli/app"
 	"outrigger.dev/outrigger/internal/cli/table"
-	"outrigger.dev/outrigger/internal/fault"
-	"outrigger.dev/outrigger/internal/ledger"
 )
 
-// fetchable are the runs that nobody attends, whose machine is known and whose time is not over.
-func fetchable(a *app.App) ([]ledger.Run, error) {
-	l, err := a.Ledger()
-	if err != nil {
-		return nil, err
-	}
-	recs, err := l.Runs()
-	if err != nil {
-		return nil, err
-	}
-	var items []ledger.Run
-	for _, rec := range recs {
-		entry, err := l.HoldRun(rec.ID)
-		switch fault.Of(err) {
-		case "":
-			if err := entry.Release(); err != nil {
-				return nil, err
-			}
-		case fault.Busy, fault.UnknownRun:
-			continue
-		default:
-			return nil, err
-		}
-		if _, err := l.Get(rec.Machine); err == nil && !rec.Over(a.IO.Now()) {
-			items = append(items, rec)
-		}
-	}
-	return items, nil
-}
-
 func list(a *app.App) error {
-	items, err := fetchable(a)
+	items, err := a.Fetchable()
 	if err != nil {
 		return err
 	}
@@ -67,7 +35,7 @@ func complete(a *app.App) cobra.CompletionFunc {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		items, err := fetchable(a)
+		items, err := a.Fetchable()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}

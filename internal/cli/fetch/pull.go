@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"outrigger.dev/outrigger/internal/claim"
 	"outrigger.dev/outrigger/internal/cli/app"
@@ -152,6 +153,10 @@ func (f *fetching) files(ws *workspace.Workspace) (files []relay.Files, cleanup 
 		}
 		return nil, cleanup, nil
 	}
+	exclude, err := f.exclude()
+	if err != nil {
+		return nil, cleanup, err
+	}
 	state := ws.StateDir()
 	if f.To != "" {
 		if state, err = os.MkdirTemp("", "outrigger-fetch-"); err != nil {
@@ -163,9 +168,30 @@ func (f *fetching) files(ws *workspace.Workspace) (files []relay.Files, cleanup 
 			WithRemedy("Bring the files elsewhere: outrigger fetch %s --to FOLDER", f.rec.ID)
 	}
 	return []relay.Files{{
-		Dir: f.dir(), StateDir: state, Exclude: f.rec.Exclude, TakeGit: f.rec.TakeGit,
+		Dir: f.dir(), StateDir: state, Exclude: exclude, TakeGit: f.rec.TakeGit,
 		AllowHere: f.rec.AllowDeletions, AllowThere: f.rec.AllowDeletions, Prefer: clirun.Prefer(f.rec.Conflict), TempTag: ws.TempTag, Folder: f.rec.Folder, Only: f.Paths, Apart: f.To != "",
 	}}, cleanup, nil
+}
+
+// exclude are the run's patterns. On a machine of its own, which was kept, other runs may have had folders
+// within its own since.
+func (f *fetching) exclude() ([]string, error) {
+	if f.rec.Folder != "" {
+		return f.rec.Exclude, nil
+	}
+	dirs, err := f.app.Dirs()
+	if err != nil {
+		return nil, err
+	}
+	others, err := workspace.Folders(dirs.State, f.rec.Machine)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Clone(f.rec.Exclude)
+	for _, name := range others {
+		all = append(all, "/"+name+"/")
+	}
+	return all, nil
 }
 
 // job is the rest of the run: joining it, unless it is known how it ended, and its files.
@@ -222,7 +248,7 @@ func (f *fetching) judge(result relay.Result, err error) error {
 		}
 	}
 	if err != nil {
-		return clirun.Retained(err, f.rec.ID, f.rec.Machine, f.rec.Until)
+		return clirun.Retained(err, f.rec)
 	}
 	for _, p := range f.Paths {
 		if _, err := os.Lstat(filepath.Join(f.dir(), filepath.FromSlash(p))); err != nil {

@@ -91,7 +91,7 @@ func execute(ctx context.Context, a *app.App, p *prepared, show progress.Reporte
 	} else {
 		err = exitOf(show, result.Exit)
 	}
-	return mem.settle(result, err, fault.Is(context.Cause(running), fault.MachineLost))
+	return mem.settle(ctx, result, err, fault.Is(context.Cause(running), fault.MachineLost))
 }
 
 // locale is what OpenSSH's client sends, too, where its configuration is Debian's or macOS's.

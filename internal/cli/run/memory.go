@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"sync"
 	"time"
@@ -107,7 +108,7 @@ func (m *memory) ended(e runclient.Exit) error {
 
 // settle forgets a run whose results are all here, or lost with its machine. Else it has the machine
 // kept, and adds to err how to get them.
-func (m *memory) settle(result relay.Result, err error, dead bool) error {
+func (m *memory) settle(ctx context.Context, result relay.Result, err error, dead bool) error {
 	if m.entry == nil {
 		return err
 	}
@@ -119,17 +120,21 @@ func (m *memory) settle(result relay.Result, err error, dead bool) error {
 		return err
 	}
 	until := m.until(m.app.IO.Now().Add(m.retain))
-	uerr := m.entry.Update(func(r *ledger.Run) { r.Until = until })
+	uerr := m.entry.Update(func(r *ledger.Run) { r.Until, r.Unread = until, result.Unread })
+	rec := m.entry.Record()
 	uerr = errors.Join(uerr, m.entry.Release())
 	if !m.claim.Borrowed() {
 		uerr = errors.Join(uerr, m.claim.Retain(until))
 	}
 	m.retained = true
 	m.show.Event(progress.Event{Event: "retained", Run: m.rec.ID, Machine: string(m.rec.Machine), Until: &until})
+	if uerr == nil && rec.Unread && !m.claim.Borrowed() {
+		uerr = m.replace(ctx, rec)
+	}
 	if uerr != nil {
 		err = joinFault(err, uerr)
 	}
-	return Retained(err, m.rec.ID, m.rec.Machine, until)
+	return Retained(err, rec)
 }
 
 // leave lets go of the workspace. It remembers as long as the machine may be used again.
@@ -140,15 +145,18 @@ func (m *memory) leave(w *workspace.Workspace) error {
 	return w.Forget()
 }
 
-// Retained adds to an error until when the results stay on the machine, and what gets them.
-func Retained(err error, run string, on machine.Name, until time.Time) error {
+// Retained adds to an error until when the results of a run stay on the machine, and what gets them.
+func Retained(err error, rec ledger.Run) error {
 	f := fault.New(fault.Of(err), "%w", err)
 	var inner *fault.Error
 	if errors.As(err, &inner) {
 		f.Detail, f.Exit = inner.Detail, inner.Exit
 	}
-	how := "What is not here stays on machine " + string(on) + " until " + until.Local().Format("2006-01-02 15:04") +
-		"; get it with: outrigger fetch " + run
+	until := rec.Until.Local().Format("2006-01-02 15:04")
+	if rec.Unread && !rec.Lasting {
+		until += ", or until another run of this folder leaves such paths"
+	}
+	how := fmt.Sprintf("What is not here stays on machine %s until %s; get it with: outrigger fetch %s", rec.Machine, until, rec.ID)
 	switch remedy := fault.Remedy(err); f.Kind {
 	case fault.MachineLost, fault.RunLost, fault.Interrupted: // their own would have the run repeated
 		return f.WithRemedy("%s", how)

@@ -4,7 +4,9 @@ package list
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +34,15 @@ type Item struct {
 	machine.Machine
 	Keep   bool `json:"keep"`             // made to stay
 	Client int  `json:"client,omitempty"` // process that asked for it, 0: not this installation
+	// Results are of runs that left some on the machine that may be nowhere else.
+	Results []Result `json:"results,omitempty"`
+}
+
+// A Result is what a run left on its machine.
+type Result struct {
+	Run   string    `json:"run"`
+	Until time.Time `json:"until"` // they stay until then, and the machine with them
+	Fetch string    `json:"fetch"` // the command that gets them
 }
 
 // New returns the command.
@@ -44,7 +55,10 @@ func New(a *app.App) *cobra.Command {
 		Long: `List the machines that this installation of Outrigger made, also those that a
 run uses right now. One whose state is Gone is known here and not at its
 provider. Providers that do not answer are named, the others listed all the
-same; the exit code is 125 then.`,
+same; the exit code is 125 then.
+
+A machine with results of a run that did not all come back is kept for them: then
+KEEP says results, and RESULTS the command that gets them and how long they stay.`,
 		Example: `  outrigger vm list
   outrigger vm list --on qemu --output json`,
 		Args: app.Args(),
@@ -79,10 +93,25 @@ func run(ctx context.Context, a *app.App, o Options) error {
 	machines, answered, errs := ask(ctx, a, names, owner)
 	recs, err := l.List()
 	errs = append(errs, err)
-	if err := show(a, join(machines, recs, answered)); err != nil {
+	items := join(machines, recs, answered)
+	runs, err := a.Fetchable()
+	errs = append(errs, err)
+	addResults(items, runs)
+	if err := show(a, items); err != nil {
 		return err
 	}
 	return errors.Join(errs...)
+}
+
+// addResults notes what runs have left on the machines.
+func addResults(items []Item, runs []ledger.Run) {
+	for i := range items {
+		for _, r := range runs {
+			if r.Machine == items[i].Name {
+				items[i].Results = append(items[i].Results, Result{Run: r.ID, Until: r.Until, Fetch: "outrigger fetch " + r.ID})
+			}
+		}
+	}
 }
 
 // gone is the state of a machine that the ledger knows and its provider does
@@ -157,17 +186,30 @@ func show(a *app.App, items []Item) error {
 		return table.JSON(a.IO.Out, items)
 	}
 	now := a.IO.Now()
-	t := table.Table{Columns: []string{"NAME", "PROVIDER", "STATE", "PLATFORM", "IMAGE", "KEEP", "AGE", "EXPIRES"}}
+	t := table.Table{Columns: []string{"NAME", "PROVIDER", "STATE", "PLATFORM", "IMAGE", "KEEP", "AGE", "EXPIRES", "RESULTS"}}
 	for _, m := range items {
 		platform := ""
 		if m.Platform != (machine.Platform{}) {
 			platform = m.Platform.String()
 		}
 		keep := ""
-		if m.Keep {
+		switch {
+		case m.Keep:
 			keep = "yes"
+		case len(m.Results) > 0:
+			keep = "results"
 		}
-		t.Add(string(m.Name), m.Provider, string(m.State), platform, m.Image, keep, table.Age(m.Created, now), table.Until(m.Expires, now))
+		t.Add(string(m.Name), m.Provider, string(m.State), platform, m.Image, keep, table.Age(m.Created, now), table.Until(m.Expires, now),
+			results(m.Results, now))
 	}
 	return t.Write(a.IO.Out)
+}
+
+// results says how to get what is left on a machine, and how long it is there.
+func results(all []Result, now time.Time) string {
+	var texts []string
+	for _, r := range all {
+		texts = append(texts, fmt.Sprintf("%s (for %s)", r.Fetch, table.Until(r.Until, now)))
+	}
+	return strings.Join(texts, "; ")
 }
