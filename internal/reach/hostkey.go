@@ -55,13 +55,15 @@ func (h *hostKeys) pin(lines []string) error {
 // know takes what known_hosts files say.
 func (h *hostKeys) know(files []string) {
 	h.known = readKnownHosts(files)
+	name, portless := knownNames(h.address)
+	exact, loose := h.known.of(name), h.known.of(portless)
 	var plain []string
-	for _, l := range h.known.of(h.address) {
+	for i, l := range append(exact, loose...) {
 		switch l.marker {
 		case authorityMark:
 			h.allow(certAlgorithms) // before all others
 		case "":
-			h.strict = true
+			h.strict = h.strict || i < len(exact)
 			plain = append(plain, algorithmsOf(l.key.Type())...)
 		}
 	}
@@ -107,47 +109,52 @@ func (h *hostKeys) judge(key ssh.PublicKey) *fault.Error {
 
 func sameKey(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
 
-// judgeKnown holds a key against what known_hosts files say of the host. A certificate that nobody vouches
-// for counts as the key in it, as with OpenSSH.
+// judgeKnown holds a key against what known_hosts files say of the host at its port, and if they say nothing
+// of it, against what they say of the host.
 func (h *hostKeys) judgeKnown(key ssh.PublicKey) *fault.Error {
-	lines := h.known.of(h.address)
-	cert, isCert := key.(*ssh.Certificate)
+	name, portless := knownNames(h.address)
+	f, unknown := h.judgeBy(h.known.of(name), key)
+	if unknown {
+		if g, _ := h.judgeBy(h.known.of(portless), key); g == nil {
+			return nil
+		}
+	}
+	return f
+}
+
+// judgeBy holds a key against lines about the host. A certificate that nobody vouches for counts as the key
+// in it, as with OpenSSH. unknown tells that the lines say nothing of a key.
+func (h *hostKeys) judgeBy(lines []knownLine, key ssh.PublicKey) (f *fault.Error, unknown bool) {
 	var why error
+	cert, isCert := key.(*ssh.Certificate)
 	if isCert {
-		if f := h.revoked(lines, cert.SignatureKey); f != nil {
-			return f
-		}
-		if f := h.revoked(lines, cert.Key); f != nil {
-			return f
-		}
-		if why = h.vouched(lines, cert); why == nil {
-			return nil
-		}
 		key = cert.Key
-	} else if f := h.revoked(lines, key); f != nil {
-		return f
-	}
-	var other []knownLine
-	for _, l := range lines {
-		switch {
-		case l.marker != "":
-		case sameKey(l.key, key):
-			return nil
-		default:
-			other = append(other, l)
+		if f := h.revoked(lines, cert.SignatureKey); f != nil {
+			return f, false
 		}
 	}
+	if f := h.revoked(lines, key); f != nil {
+		return f, false
+	}
+	if isCert {
+		if why = h.vouched(lines, cert); why == nil {
+			return nil, false
+		}
+	}
+	lines = slices.DeleteFunc(slices.Clone(lines), func(l knownLine) bool { return l.marker != "" })
 	switch {
-	case len(other) > 0:
-		return h.changedSince(key, other)
+	case slices.ContainsFunc(lines, func(l knownLine) bool { return sameKey(l.key, key) }):
+		return nil, false
+	case len(lines) > 0:
+		return h.changedSince(key, lines), false
 	case isCert:
 		return fault.New(fault.HostKey, "%s: host certificate %s: %w", h.where, ssh.FingerprintSHA256(key), why).
-			WithRemedy("Nothing was sent. Have the authority sign the machine's host key again, for this name.")
+			WithRemedy("Nothing was sent. Have the authority sign the machine's host key again, for this name."), true
 	}
 	return fault.New(fault.HostKey, "%s: host key %s (%s) is not known%s", h.where, ssh.FingerprintSHA256(key), key.Type(), h.known.unread()).
 		WithRemedy("Nothing was sent. Compare the fingerprint with the machine's own"+
 			" (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there); if it is right, add to the configuration of this host:\n%s",
-			pinLine(key))
+			pinLine(key)), true
 }
 
 // revoked is the fault of a key that a line revokes for this host.

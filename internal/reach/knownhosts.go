@@ -88,21 +88,21 @@ func (k *knownHosts) unread() string {
 	return fmt.Sprintf(" (skipped unreadable lines: %s)", strings.Join(k.skipped, ", "))
 }
 
-// of returns the lines about a host, by address HOST:PORT. If none is about that port, it is those about the
-// host without a port.
-func (k *knownHosts) of(address string) []knownLine {
-	name := strings.ToLower(knownhosts.Normalize(address))
-	if found := k.named(name); len(found) > 0 || !strings.HasPrefix(name, "[") {
-		return found
+// knownNames are what a host is called in known_hosts, by address HOST:PORT: with the port, "[HOST]:PORT" unless
+// it is 22, and without; "" if that is the same.
+func knownNames(address string) (name, portless string) {
+	name = strings.ToLower(knownhosts.Normalize(address))
+	if rest, ok := strings.CutPrefix(name, "["); ok {
+		portless, _, _ = strings.Cut(rest, "]")
 	}
-	host, _, _ := strings.Cut(name[1:], "]:") // Normalize puts brackets only where a port follows
-	return k.named(host)
+	return name, portless
 }
 
-func (k *knownHosts) named(name string) []knownLine {
+// of returns the lines about a host of that name.
+func (k *knownHosts) of(name string) []knownLine {
 	var found []knownLine
 	for _, l := range k.lines {
-		if l.matches(name) {
+		if name != "" && l.matches(name) {
 			found = append(found, l)
 		}
 	}
