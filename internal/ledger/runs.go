@@ -29,10 +29,11 @@ type Run struct {
 	Lasting bool      `json:"lasting,omitempty"` // the machine was made to stay, and outlives the run
 	// Dir is the folder here, "" for none; Folder its place below the lease's work folder, and At the
 	// path under which it appears. The three name its workspace.
-	Dir     rawpath.Path `json:"dir,omitempty"`
-	Folder  string       `json:"folder,omitempty"`
-	At      string       `json:"at,omitempty"`
-	Exclude []string     `json:"exclude,omitempty"`
+	Dir    rawpath.Path `json:"dir,omitempty"`
+	Folder string       `json:"folder,omitempty"`
+	At     rawpath.Path `json:"at,omitempty"`
+	// Exclude are patterns, in whatever encoding the names are.
+	Exclude []rawpath.Path `json:"exclude,omitempty"`
 	// TakeGit and AllowDeletions are what the run's flags of these names said.
 	TakeGit        bool   `json:"takeGit,omitempty"`
 	AllowDeletions bool   `json:"allowDeletions,omitempty"`

@@ -4,8 +4,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/ledger"
+	"outrigger.dev/outrigger/internal/rawpath"
 )
 
 var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
@@ -70,5 +73,22 @@ func TestAMachineIsWantedAsLongAsTheLastOfItsRuns(t *testing.T) {
 		if err != nil || ok != want || ok && !until.Equal(noon.Add(2*time.Hour)) {
 			t.Errorf("after %s: %s, %v, %v, want %v", after, until, ok, err, want)
 		}
+	}
+}
+
+// What is excluded, and where the folder is, are bytes: a pattern that comes back as another one lets files through.
+func TestARunKeepsEveryByte(t *testing.T) {
+	l := open(t, t.TempDir())
+	want := ledger.Run{ID: "run-1", Dir: "/caf\xe9", At: "/\xff", Exclude: []rawpath.Path{"caf\xe9/", "*.o"}}
+	entry, err := l.AddRun(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := entry.Release(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := l.GetRun("run-1")
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }

@@ -41,6 +41,24 @@ func (p *Path) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*string)(p))
 }
 
+// Paths makes paths of strings.
+func Paths(all []string) []Path {
+	var paths []Path
+	for _, s := range all {
+		paths = append(paths, Path(s))
+	}
+	return paths
+}
+
+// Strings makes strings of paths.
+func Strings(all []Path) []string {
+	var out []string
+	for _, p := range all {
+		out = append(out, string(p))
+	}
+	return out
+}
+
 // Glob returns the paths of what is in dir, by name, under names that match
 // pattern as [filepath.Match] has it. Nothing in dir's own name is a pattern. A
 // folder that is not there has nothing in it.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"outrigger.dev/outrigger/internal/claim"
 	"outrigger.dev/outrigger/internal/cli/app"
@@ -15,6 +14,7 @@ import (
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/ledger"
 	"outrigger.dev/outrigger/internal/provider"
+	"outrigger.dev/outrigger/internal/rawpath"
 	"outrigger.dev/outrigger/internal/relay"
 	"outrigger.dev/outrigger/internal/runclient"
 	"outrigger.dev/outrigger/internal/wire"
@@ -110,7 +110,7 @@ func (f *fetching) fetch(ctx context.Context, l *ledger.Ledger) (whole bool, err
 	if err != nil {
 		return false, err
 	}
-	ws, err := workspace.Open(ctx, dirs.State, f.rec.Machine, string(f.rec.Dir), f.rec.At)
+	ws, err := workspace.Open(ctx, dirs.State, f.rec.Machine, string(f.rec.Dir), string(f.rec.At))
 	if err != nil {
 		return false, err
 	}
@@ -176,8 +176,9 @@ func (f *fetching) files(ws *workspace.Workspace) (files []relay.Files, cleanup 
 // exclude are the run's patterns. On a machine of its own, which was kept, other runs may have had folders
 // within its own since.
 func (f *fetching) exclude() ([]string, error) {
+	all := rawpath.Strings(f.rec.Exclude)
 	if f.rec.Folder != "" {
-		return f.rec.Exclude, nil
+		return all, nil
 	}
 	dirs, err := f.app.Dirs()
 	if err != nil {
@@ -187,7 +188,6 @@ func (f *fetching) exclude() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := slices.Clone(f.rec.Exclude)
 	for _, name := range others {
 		all = append(all, "/"+name+"/")
 	}

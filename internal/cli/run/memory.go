@@ -40,7 +40,7 @@ func remember(a *app.App, p *prepared, c *claim.Claim, show progress.Reporter) *
 	rec := c.Record()
 	m := &memory{app: a, claim: c, show: show, retain: p.retain, rec: ledger.Run{
 		ID: string(rec.Name), Machine: rec.Name, Provider: rec.Provider, Lease: string(rec.Name), Lasting: c.Borrowed(),
-		Dir: rawpath.Path(p.dir), At: p.At, Exclude: p.exclude, TakeGit: p.TakeGit, AllowDeletions: p.AllowDeletions,
+		Dir: rawpath.Path(p.dir), At: rawpath.Path(p.At), Exclude: rawpath.Paths(p.exclude), TakeGit: p.TakeGit, AllowDeletions: p.AllowDeletions,
 		Conflict: p.Conflict,
 		Program:  program(p), Keep: p.Keep,
 	}}

@@ -61,7 +61,7 @@ func (m *memory) giveUp(ctx context.Context, l *ledger.Ledger, id string) error 
 	if err != nil {
 		return err
 	}
-	w, err := workspace.Open(ctx, dirs.State, rec.Machine, string(rec.Dir), rec.At)
+	w, err := workspace.Open(ctx, dirs.State, rec.Machine, string(rec.Dir), string(rec.At))
 	if err != nil {
 		return err
 	}
