@@ -15,6 +15,8 @@ const (
 	// renewEvery is how often a lease is renewed at least. A client that is killed has its results kept
 	// by so much shorter, see Lease.TTL.
 	renewEvery = 5 * time.Minute
+	// renewAtMost is the shortest time between two renewals.
+	renewAtMost = time.Second
 	// renewLimit bounds one renewal: a guess, many times what it takes.
 	renewLimit = time.Minute
 )
@@ -79,7 +81,8 @@ func (r *relay) keepLease(ctx context.Context) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(min(r.job.Lease.TTL/3, renewEvery) + 1) // never 0, which is not allowed
+		// A time that is over, which Do refuses, is no interval.
+		tick := time.NewTicker(max(min(r.job.Lease.TTL/3, renewEvery), renewAtMost))
 		defer tick.Stop()
 		for {
 			select {

@@ -40,3 +40,13 @@ func TestARenewalSaysHowLong(t *testing.T) {
 		t.Errorf("held until %s, want as long as it lives", got.Held)
 	}
 }
+
+func TestALeaseWhoseTimeIsOverBreaksNothing(t *testing.T) {
+	for _, ttl := range []time.Duration{-time.Hour, 0, 1} {
+		r := &relay{job: Job{Lease: Lease{Name: "box", TTL: ttl}}}
+		r.keepLease(t.Context())() // it panicked
+	}
+	if _, err := Do(t.Context(), nil, Job{Lease: Lease{Name: "box", TTL: -time.Minute}}, nil); !fault.Is(err, fault.Internal) {
+		t.Errorf("got %v, want a fault of kind Internal", err)
+	}
+}
