@@ -74,3 +74,6 @@ func MatchExpression() string {
 func UnansweredExpression() string {
 	return fmt.Sprintf("!has(object.metadata.labels) || !('%s' in object.metadata.labels)", v1alpha1.LabelClaim)
 }
+
+// AnsweredExpression tells in CEL that a Pod looks rewritten.
+func AnsweredExpression() string { return "!(" + UnansweredExpression() + ")" }

@@ -54,7 +54,7 @@ func (h *answerer) Handle(ctx context.Context, req admission.Request) admission.
 		return admission.Denied(spoken(err))
 	case err != nil:
 		h.log.Error("pod not judged", "pod", name, "error", err)
-		return admission.Errored(http.StatusInternalServerError, err)
+		return admission.Denied("this Pod could not be looked at (" + spoken(err) + "). " + again)
 	case admitted == &pod:
 		return admission.Allowed("") // not marked: somebody else's configuration asks us
 	}

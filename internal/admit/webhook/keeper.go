@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
-// A keeper keeps the Secret and the configuration as they are to be, in the
+// A keeper keeps the Secret, the policy and the configuration as they are to be, in the
 // replica that leads.
 type keeper struct {
 	*Webhook
@@ -26,16 +26,18 @@ type keeper struct {
 	live   client.Reader
 }
 
-// setupKeeper lets the keeper look once at the beginning, when one of the two objects changes,
+// setupKeeper lets the keeper look once at the beginning, when one of the objects changes,
 // and when the certificates want it.
 func (w *Webhook) setupKeeper(mgr ctrl.Manager) error {
 	k := &keeper{Webhook: w, client: mgr.GetClient(), live: mgr.GetAPIReader()}
-	both := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+	all := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
 		return []reconcile.Request{{}}
 	})
 	return ctrl.NewControllerManagedBy(mgr).Named("webhook").
-		Watches(&corev1.Secret{}, both).
-		Watches(&admissionv1.MutatingWebhookConfiguration{}, both).
+		Watches(&corev1.Secret{}, all).
+		Watches(&admissionv1.MutatingWebhookConfiguration{}, all).
+		Watches(&admissionv1.ValidatingAdmissionPolicy{}, all).
+		Watches(&admissionv1.ValidatingAdmissionPolicyBinding{}, all).
 		WatchesRawSource(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 			q.Add(reconcile.Request{})
 			return nil
@@ -44,7 +46,7 @@ func (w *Webhook) setupKeeper(mgr ctrl.Manager) error {
 }
 
 // Reconcile implements [reconcile.Reconciler]. It reads the objects themselves, not a cache: there
-// are two, and what is decided from an old certificate would be wrong for everybody.
+// are few, and what is decided from an old certificate would be wrong for everybody.
 func (k *keeper) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: k.Namespace, Name: Secret}}
 	if err := k.live.Get(ctx, client.ObjectKeyFromObject(secret), secret); client.IgnoreNotFound(err) != nil {
@@ -65,14 +67,13 @@ func (k *keeper) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 		secret.Data = want.Data()
 		return reconcile.Result{RequeueAfter: time.Second}, k.write(ctx, secret, "certificates")
 	}
+	// First: the configuration lets Pods pass about which nobody answered.
+	if err := k.keepPolicy(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
 	wanted := k.configuration(want.Bundle)
 	if !isAsWanted(config, wanted) {
 		config.Webhooks = wanted.Webhooks
-		if config.ResourceVersion == "" {
-			if config.OwnerReferences, err = k.owner(ctx); err != nil {
-				return reconcile.Result{}, err
-			}
-		}
 		if err := k.write(ctx, config, "configuration"); err != nil {
 			return reconcile.Result{}, err
 		}
@@ -81,10 +82,47 @@ func (k *keeper) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.
 	return reconcile.Result{RequeueAfter: max(again.Sub(now), 10*time.Millisecond)}, nil
 }
 
+// keepPolicy keeps the policy, and its binding.
+func (k *keeper) keepPolicy(ctx context.Context) error {
+	policy, binding := k.policy()
+	var have admissionv1.ValidatingAdmissionPolicy
+	if err := k.live.Get(ctx, client.ObjectKeyFromObject(policy), &have); client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	if have.ResourceVersion == "" || !equality.Semantic.DeepEqual(have.Spec, policy.Spec) {
+		policy.ObjectMeta = named(have.ObjectMeta, Policy)
+		if err := k.write(ctx, policy, "policy"); err != nil {
+			return err
+		}
+	}
+	var bound admissionv1.ValidatingAdmissionPolicyBinding
+	if err := k.live.Get(ctx, client.ObjectKeyFromObject(binding), &bound); client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	if bound.ResourceVersion == "" || !equality.Semantic.DeepEqual(bound.Spec, binding.Spec) {
+		binding.ObjectMeta = named(bound.ObjectMeta, Policy)
+		return k.write(ctx, binding, "binding of the policy")
+	}
+	return nil
+}
+
+// named is what is written of an object that was read, or is not there yet.
+func named(have metav1.ObjectMeta, name string) metav1.ObjectMeta {
+	have.Name = name
+	return have
+}
+
 // write creates the object, or updates what was read: not what somebody else made of it since.
 func (k *keeper) write(ctx context.Context, o client.Object, what string) error {
 	var err error
 	if o.GetResourceVersion() == "" {
+		if o.GetNamespace() == "" {
+			owner, err := k.owner(ctx)
+			if err != nil {
+				return err
+			}
+			o.SetOwnerReferences(owner)
+		}
 		err = k.client.Create(ctx, o)
 	} else {
 		err = k.client.Update(ctx, o)
@@ -99,7 +137,7 @@ func (k *keeper) write(ctx context.Context, o client.Object, what string) error 
 	return err
 }
 
-// owner makes the configuration go with the namespace: without anybody to answer, marked
+// owner makes what belongs to no namespace go with ours: without anybody to answer, marked
 // Pods could not be created.
 func (k *keeper) owner(ctx context.Context) ([]metav1.OwnerReference, error) {
 	var ns corev1.Namespace

@@ -43,7 +43,7 @@ func TestConfigurationIsPutBack(t *testing.T) {
 	for what, change := range map[string]func(*admissionv1.MutatingWebhookConfiguration) error{
 		"deleted": func(c *admissionv1.MutatingWebhookConfiguration) error { return w.Delete(w.Context(), c) },
 		"weakened": func(c *admissionv1.MutatingWebhookConfiguration) error {
-			c.Webhooks[len(c.Webhooks)-1].FailurePolicy = new(admissionv1.Ignore)
+			c.Webhooks[0].FailurePolicy = new(admissionv1.Ignore)
 			return w.Update(w.Context(), c)
 		},
 		"widened": func(c *admissionv1.MutatingWebhookConfiguration) error {
@@ -78,6 +78,39 @@ func TestConfigurationIsPutBack(t *testing.T) {
 		})
 	}
 	w.asks()
+}
+
+// TestPolicyIsPutBack: without it, Pods would pass about which nobody answered.
+func TestPolicyIsPutBack(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	key := client.ObjectKey{Name: webhook.Policy}
+	var policy admissionv1.ValidatingAdmissionPolicy
+	var binding admissionv1.ValidatingAdmissionPolicyBinding
+	for what, change := range map[string]func() error{
+		"deleted": func() error { return w.Delete(w.Context(), &policy) },
+		"unbound": func() error { return w.Delete(w.Context(), &binding) },
+		"made to warn": func() error {
+			binding.Spec.ValidationActions[0] = admissionv1.Warn
+			return w.Update(w.Context(), &binding)
+		},
+		"made to allow": func() error { policy.Spec.Validations[0].Expression = "true"; return w.Update(w.Context(), &policy) },
+	} {
+		w.eventually("there before it is "+what, func() error {
+			return errors.Join(w.Get(w.Context(), key, &policy), w.Get(w.Context(), key, &binding))
+		})
+		goodPolicy, goodBinding := policy.DeepCopy(), binding.DeepCopy()
+		w.must(change())
+		w.eventually("back after it was "+what, func() error {
+			if err := errors.Join(w.Get(w.Context(), key, &policy), w.Get(w.Context(), key, &binding)); err != nil {
+				return err
+			}
+			if !equality.Semantic.DeepEqual(policy.Spec, goodPolicy.Spec) || !equality.Semantic.DeepEqual(binding.Spec, goodBinding.Spec) {
+				return fmt.Errorf("got %v and %v", policy.Spec, binding.Spec)
+			}
+			return nil
+		})
+	}
 }
 
 func TestCertificatesAreMadeAgain(t *testing.T) {

@@ -69,6 +69,8 @@ func newWorld(t *testing.T) *world {
 		ctx := context.WithoutCancel(t.Context())
 		for _, o := range []client.Object{
 			&admissionv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: webhook.Configuration}},
+			&admissionv1.ValidatingAdmissionPolicyBinding{ObjectMeta: metav1.ObjectMeta{Name: webhook.Policy}},
+			&admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: webhook.Policy}},
 			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: webhook.Secret}},
 		} {
 			if err := client.IgnoreNotFound(w.Delete(ctx, o)); err != nil {

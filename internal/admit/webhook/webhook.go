@@ -2,8 +2,8 @@
 //
 // All replicas of the controller answer. The one that leads also keeps what the
 // API server needs to ask: the certificate, in a Secret that all replicas
-// share, and the MutatingWebhookConfiguration, which it puts back when somebody
-// changes or deletes it. Certificates are exchanged without a moment in which one
+// share, the MutatingWebhookConfiguration, and the [Policy] for when nobody answers,
+// which it puts back when somebody changes or deletes them. Certificates are exchanged without a moment in which one
 // is shown that the API server does not trust; see [Pairs].
 //
 // Who is not marked never waits for this package: the API server itself sees that, by
@@ -119,14 +119,16 @@ func New(o Options) (*Webhook, error) {
 // Server is for the manager's options.
 func (w *Webhook) Server() webhook.Server { return w.server }
 
-// Caches is what the manager's cache is to be limited to: of Secrets and
-// configurations only ours are seen, and we may not see others.
+// Caches is what the manager's cache is to be limited to: of Secrets,
+// configurations and policies only ours are seen, and we may not see others.
 func Caches(namespace string) map[client.Object]cache.ByObject {
 	return map[client.Object]cache.ByObject{
 		&corev1.Secret{}: {
 			Namespaces: map[string]cache.Config{namespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", Secret)}},
 		},
-		&admissionv1.MutatingWebhookConfiguration{}: {Field: fields.OneTermEqualSelector("metadata.name", Configuration)},
+		&admissionv1.MutatingWebhookConfiguration{}:     {Field: fields.OneTermEqualSelector("metadata.name", Configuration)},
+		&admissionv1.ValidatingAdmissionPolicy{}:        {Field: fields.OneTermEqualSelector("metadata.name", Policy)},
+		&admissionv1.ValidatingAdmissionPolicyBinding{}: {Field: fields.OneTermEqualSelector("metadata.name", Policy)},
 	}
 }
 
