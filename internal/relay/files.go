@@ -20,6 +20,8 @@ import (
 type folder struct {
 	Files
 	*relay
+	held    bool // Hold was called for what follows
+	order   *order
 	conn    *wire.Conn
 	session *transfer.Session
 }
@@ -87,14 +89,18 @@ func (f *folder) answers(ctx context.Context, links []Link) error {
 	if err := f.conn.RecvResponse(nil); err != nil {
 		return err
 	}
-	var err error
-	f.session, err = transfer.Open(ctx, f.conn, transfer.ClientConfig{
+	cfg := transfer.ClientConfig{
 		Root: f.Dir, StateDir: f.StateDir, Exclude: f.Exclude, Fixed: f.Fixed, ProbeIn: f.ProbeIn,
 		AllowHere: f.AllowHere, AllowThere: f.AllowThere, TakeGit: f.TakeGit, TakeSetID: f.TakeSetID,
 		Prefer: f.Prefer, AsHere: f.AsHere,
 		Only: f.Only, Apart: f.Apart,
 		TempTag: f.TempTag, Progress: f.watcher.Progress, Log: f.job.Log,
-	})
+	}
+	if f.isOrdered() {
+		cfg.Turn = f.turn
+	}
+	var err error
+	f.session, err = transfer.Open(ctx, f.conn, cfg)
 	return err
 }
 
@@ -113,7 +119,7 @@ func (f *folder) sync(ctx context.Context, part Part) error {
 		move = (*transfer.Session).Back
 	}
 	f.watcher.Begin(part)
-	if f.Hold != nil {
+	if f.Hold != nil && !f.held {
 		release, err := f.Hold(ctx)
 		if err != nil {
 			return err
@@ -170,15 +176,26 @@ const maxLeft = 1000
 
 // back brings all folders back, also when one of them fails.
 func (r *relay) back(ctx context.Context) error {
-	errs := make([]error, len(r.folders))
-	var g errgroup.Group
-	for i, f := range r.folders {
+	var folders []*folder
+	for _, f := range r.folders {
 		if !f.Up {
-			g.Go(func() error {
-				errs[i] = f.sync(ctx, Back)
-				return nil
-			})
+			folders = append(folders, f)
 		}
+	}
+	release, err := holdAll(ctx, folders)
+	if err != nil {
+		return err
+	}
+	defer release()
+	newOrder(folders)
+	errs := make([]error, len(folders))
+	var g errgroup.Group
+	for i, f := range folders {
+		g.Go(func() error {
+			defer f.order.leave(f)
+			errs[i] = f.sync(ctx, Back)
+			return nil
+		})
 	}
 	_ = g.Wait() // the errors are in the list
 	return joinFaults(errs)

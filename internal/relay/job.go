@@ -96,6 +96,9 @@ type Files struct {
 	Apart bool
 	// Up: nothing comes back.
 	Up bool
+	// Alone: nobody here compares it with other files, so it comes back without waiting for those that
+	// the command changed earlier.
+	Alone bool
 	// Hold is called before files are moved, and what it returns afterwards. It
 	// keeps others from moving them meanwhile. May be nil.
 	Hold func(context.Context) (release func(), err error)

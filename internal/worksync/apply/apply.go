@@ -8,8 +8,8 @@
 // The other steps go on without those that need what was left. A file is written under a temporary name in its
 // own folder and renamed, so it is there whole or not at all (but see Config.Fresh).
 //
-// Steps must come in a plan's order: deletions first, folders before what is
-// in them. Small files are written by a few workers; everything else happens
+// Steps must come so that each finds what it needs: deletions that make room first, folders
+// before what is in them. Small files are written by a few workers; everything else happens
 // in the caller's goroutine, so the order that matters is kept.
 package apply
 
@@ -46,6 +46,9 @@ type Config struct {
 	Fixed map[string]bool
 	// Workers is how many goroutines write small files.
 	Workers int
+	// Ordered makes each step visible when all before it are: small files are still written by
+	// the workers, but get their names one after the other.
+	Ordered bool
 }
 
 // Counts is what has been done so far.
@@ -65,6 +68,7 @@ type Applier struct {
 	why    func() error    // it ended
 	jobs   chan job
 	serial atomic.Int64 // numbers temporary names
+	turns  *turns       // nil: files get their names as they are written
 
 	files, dirs, links, deleted, metas, bytes atomic.Int64
 
@@ -92,6 +96,9 @@ func New(ctx context.Context, cfg Config) *Applier {
 		late: map[string]fs.FileMode{}, times: map[string]int64{}, missing: map[string]bool{}, around: map[string]bool{}}
 	a.group, ctx = errgroup.WithContext(ctx)
 	a.ended, a.why = ctx.Done(), func() error { return context.Cause(ctx) }
+	if cfg.Ordered {
+		a.turns = newTurns(ctx)
+	}
 	for range cfg.Workers {
 		a.group.Go(func() error { return a.work(ctx, jobs) })
 	}
@@ -122,13 +129,21 @@ type Left struct {
 // one takes a step at path, unless that needs something that was left. If the
 // path is what is to blame for an error, it is left.
 func (a *Applier) one(path string, step func() error) error {
-	if err := a.failed(); err != nil {
+	if err := a.Settle(); err != nil {
 		return err
 	}
 	if a.skips(path) {
 		return nil
 	}
 	return a.leave(path, false, step())
+}
+
+// Settle waits, if steps are taken in order, until all files that were given to Write have their names.
+func (a *Applier) Settle() error {
+	if a.turns != nil {
+		a.turns.settle()
+	}
+	return a.failed()
 }
 
 // leave notes that a step failed, and returns the error if everything ends with it.

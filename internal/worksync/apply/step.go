@@ -77,7 +77,7 @@ func (a *Applier) keep(path string) {
 
 // Aside renames what the scan saw at path by adding to its name.
 func (a *Applier) Aside(path, suffix string) error {
-	if err := a.failed(); err != nil || a.blocked(path) {
+	if err := a.Settle(); err != nil || a.blocked(path) {
 		return err
 	}
 	return a.leave(path, true, a.putAside(path, path+suffix))
@@ -119,7 +119,7 @@ func (a *Applier) Make(e tree.Entry) error {
 	if a.holdsLeft(e.Path) {
 		return a.leaveOut(e.Path) // what is to make room for it is still there
 	}
-	if err := a.failed(); err != nil {
+	if err := a.Settle(); err != nil {
 		return err
 	}
 	if a.skips(e.Path) {

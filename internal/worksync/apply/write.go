@@ -19,6 +19,7 @@ type job struct {
 	entry   tree.Entry
 	seen    *tree.Node
 	content []byte
+	turn    int64
 }
 
 // Write writes a file whose content is at hand. Content must not change until
@@ -33,8 +34,12 @@ func (a *Applier) Write(e tree.Entry, content []byte) error {
 	if a.blocked(e.Path) {
 		return nil
 	}
+	j := job{entry: e, seen: a.expected(e.Path), content: content}
+	if a.turns != nil {
+		j.turn = a.turns.draw()
+	}
 	select {
-	case a.jobs <- job{e, a.expected(e.Path), content}:
+	case a.jobs <- j:
 		return nil
 	case <-a.ended:
 		return a.failed()
@@ -53,7 +58,11 @@ func (a *Applier) work(ctx context.Context, jobs <-chan job) error {
 			if !ok {
 				return nil
 			}
-			if err := a.leave(j.entry.Path, false, a.writeSmall(cursor, j)); err != nil {
+			err := a.leave(j.entry.Path, false, a.writeSmall(cursor, j))
+			if a.turns != nil {
+				a.turns.done(j.turn)
+			}
+			if err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -70,6 +79,11 @@ func (a *Applier) writeSmall(cursor *tree.Cursor, j job) error {
 	if err != nil {
 		return err
 	}
+	if a.inPlace(j.entry, j.seen) {
+		if err := a.await(j.turn); err != nil {
+			return err
+		}
+	}
 	t, err := a.create(at, j.entry, j.seen)
 	if err != nil {
 		return err
@@ -78,6 +92,9 @@ func (a *Applier) writeSmall(cursor *tree.Cursor, j job) error {
 		return errors.Join(at.At("write", tree.Name(j.entry.Path), err), t.discard())
 	}
 	a.bytes.Add(j.entry.Size)
+	if err := a.await(j.turn); err != nil {
+		return errors.Join(err, t.discard())
+	}
 	return a.commit(t, j.entry)
 }
 
@@ -93,7 +110,7 @@ type tempFile struct {
 
 func (a *Applier) create(at *tree.Folder, e tree.Entry, seen *tree.Node) (*tempFile, error) {
 	t := &tempFile{at: at, name: tree.Name(e.Path), seen: seen}
-	if a.cfg.Fixed[e.Path] && seen != nil {
+	if a.inPlace(e, seen) {
 		return t, a.overwrite(t)
 	}
 	if !a.cfg.Fresh || seen != nil {
@@ -111,6 +128,19 @@ func (a *Applier) create(at *tree.Folder, e tree.Entry, seen *tree.Node) (*tempF
 		return nil, at.At("write", tree.Name(e.Path), err)
 	}
 	return t, nil
+}
+
+// inPlace tells whether a file cannot be replaced, so that it is seen while it is written.
+func (a *Applier) inPlace(e tree.Entry, seen *tree.Node) bool {
+	return a.cfg.Fixed[e.Path] && seen != nil
+}
+
+// await waits for a small file's turn.
+func (a *Applier) await(turn int64) error {
+	if a.turns == nil {
+		return nil
+	}
+	return a.turns.await(turn)
 }
 
 // overwrite opens a file that is fixed in its place.
@@ -244,6 +274,11 @@ func (a *Applier) Begin(e tree.Entry) error {
 }
 
 func (a *Applier) begin(b *bigFile) error {
+	if a.inPlace(b.entry, a.expected(b.entry.Path)) {
+		if err := a.Settle(); err != nil {
+			return err
+		}
+	}
 	cursor := tree.NewCursor(a.cfg.Root)
 	at, err := cursor.Folder(tree.Parent(b.entry.Path))
 	if err == nil {
@@ -321,6 +356,9 @@ func (a *Applier) End(e tree.Entry) error {
 	}
 	if err := b.end(); err != nil {
 		return a.leave(e.Path, false, errors.Join(b.at.At("write", tree.Name(e.Path), err), b.tempFile.discard()))
+	}
+	if err := a.Settle(); err != nil {
+		return errors.Join(err, b.tempFile.discard())
 	}
 	return a.leave(e.Path, false, a.commit(b.tempFile, e))
 }

@@ -37,8 +37,12 @@ const (
 	Aside                  // Path, Why: rename it, Why is what its name is to end with
 )
 
-// bitSettles marks a step after which both sides agree on the path.
-const bitSettles = 1 << 7
+const (
+	// bitSettles marks a step after which both sides agree on the path.
+	bitSettles = 1 << 7
+	// bitWhen marks an entry of a list with the time of its last change.
+	bitWhen = 1 << 6
+)
 
 // A Record is one thing that a block says.
 type Record struct {
@@ -48,7 +52,13 @@ type Record struct {
 	Entry   tree.Entry
 	Why     string
 	Content []byte
+	// When the entry was last changed on its side, content, name or mode, in nanoseconds; of
+	// Have and Closed. 0: not said.
+	When int64
 }
+
+// timed tells whether a record can say when.
+func (r *Record) timed() bool { return r.Kind == Have || r.Kind == Closed }
 
 // maxWhy is how long a reason may be.
 const maxWhy = 300
@@ -77,12 +87,18 @@ func (w *writer) put(r *Record) {
 	if r.Settles {
 		head |= bitSettles
 	}
+	if r.timed() && r.When != 0 {
+		head |= bitWhen
+	}
 	w.buf = append(w.buf, head)
 	switch r.Kind {
 	case Delete, Forget, Holds, Skip, Aside:
 		w.buf = w.enc.AppendPath(w.buf, r.Path)
 	case Make, Meta, Write, Begin, End, Agree, Have, Closed:
 		w.buf = w.enc.Append(w.buf, &r.Entry)
+	}
+	if head&bitWhen != 0 {
+		w.buf = binary.AppendVarint(w.buf, r.When)
 	}
 	switch r.Kind {
 	case Closed, Skip, Aside:
@@ -112,7 +128,7 @@ func (r *Reader) Next() (Record, error) {
 	if err != nil {
 		return rec, err
 	}
-	rec.Kind, rec.Settles = Kind(head&^bitSettles), head&bitSettles != 0
+	rec.Kind, rec.Settles = Kind(head&^(bitSettles|bitWhen)), head&bitSettles != 0
 	switch rec.Kind {
 	case Delete, Forget, Holds, Skip, Aside:
 		rec.Path, err = r.d.Path()
@@ -125,6 +141,9 @@ func (r *Reader) Next() (Record, error) {
 	}
 	if err == nil {
 		err = rec.check()
+	}
+	if err == nil && head&bitWhen != 0 {
+		rec.When, err = r.when(rec)
 	}
 	if err == nil && (rec.Kind == Closed || rec.Kind == Skip || rec.Kind == Aside) {
 		rec.Why, err = r.why()
@@ -141,6 +160,15 @@ func (r *Reader) Next() (Record, error) {
 	}
 	rec.Content, err = r.d.Bytes(int(n))
 	return rec, err
+}
+
+// when reads a time, which is there only to be said.
+func (r *Reader) when(rec Record) (int64, error) {
+	when, err := r.d.Varint()
+	if err == nil && (when == 0 || !rec.timed()) {
+		err = fmt.Errorf("%w: record of kind %d with the time %d", tree.ErrCodec, rec.Kind, when)
+	}
+	return when, err
 }
 
 // why reads a reason.

@@ -84,8 +84,8 @@ func (x *exchange) pull(ctx context.Context, p plan.Plan, ways names.Ways) error
 	for _, path := range x.cfg.Fixed {
 		fixed[path] = true
 	}
-	a := apply.New(ctx, apply.Config{Root: x.root(), Seen: x.nodes, Tag: x.cfg.TempTag, Ways: ways, Fixed: fixed, Workers: workers()})
-	t := &taker{exchange: x, applier: a, steps: p.Near}
+	a := apply.New(ctx, apply.Config{Root: x.root(), Seen: x.nodes, Tag: x.cfg.TempTag, Ways: ways, Fixed: fixed, Workers: workers(), Ordered: true})
+	t := &taker{exchange: x, applier: a, steps: x.inOrder(p.Near)}
 	res, err := t.run(ctx)
 	if cerr := a.Close(); err == nil && cerr != nil {
 		err = x.giveUp(cerr)
@@ -148,7 +148,7 @@ func (x *exchange) broughtBeside(p plan.Plan, d *delta, res apply.Result) []pack
 type taker struct {
 	*exchange
 	applier *apply.Applier
-	steps   []plan.Step // those to come
+	steps   []timed     // those to come
 	taken   []plan.Step // those that were taken and settle something
 	open    *tree.Entry // the file of which pieces come in
 	passing bool        // pieces come in of a file that is not taken
@@ -174,7 +174,7 @@ func (t *taker) run(ctx context.Context) (apply.Result, error) {
 			return apply.Result{}, err
 		}
 	}
-	err := t.until("")
+	err := t.until(ctx, "")
 	var res apply.Result
 	if err == nil {
 		res, err = t.applier.Finish()
@@ -194,7 +194,7 @@ func (t *taker) run(ctx context.Context) (apply.Result, error) {
 
 // fetch takes in the stream of contents.
 func (t *taker) fetch(ctx context.Context) error {
-	last, failed, err := t.recvStream(ctx, nil, t.record, func(err error) error {
+	last, failed, err := t.recvStream(ctx, nil, func(r pack.Record) error { return t.record(ctx, r) }, func(err error) error {
 		return t.sendResult(result{Fault: wire.FaultOf(here.fault(err))})
 	})
 	switch {
@@ -213,12 +213,12 @@ func (t *taker) fetch(ctx context.Context) error {
 
 // record takes one record of the stream. Only what was asked for may come, in
 // the order in which it was asked for.
-func (t *taker) record(r pack.Record) error {
+func (t *taker) record(ctx context.Context, r pack.Record) error {
 	switch r.Kind {
 	case pack.Skip:
-		return t.skip(r)
+		return t.skip(ctx, r)
 	case pack.Write, pack.Begin, pack.End:
-		e, err := t.wanted(r)
+		e, err := t.wanted(ctx, r)
 		if err != nil {
 			return err
 		}
@@ -269,8 +269,8 @@ func (t *taker) pass(r pack.Record) error {
 
 // skip passes a file over that the far side could not read. One that vanished
 // there was not there.
-func (t *taker) skip(r pack.Record) error {
-	if err := t.until(r.Path); err != nil {
+func (t *taker) skip(ctx context.Context, r pack.Record) error {
+	if err := t.until(ctx, r.Path); err != nil {
 		return err
 	}
 	t.steps = t.steps[1:]
@@ -282,10 +282,15 @@ func (t *taker) skip(r pack.Record) error {
 
 // wanted takes all steps before the one for this file, and returns the entry
 // to be written: the content and time that come in, the mode of the plan.
-func (t *taker) wanted(r pack.Record) (tree.Entry, error) {
+func (t *taker) wanted(ctx context.Context, r pack.Record) (tree.Entry, error) {
 	e := r.Entry
-	if err := t.until(e.Path); err != nil {
+	if err := t.until(ctx, e.Path); err != nil {
 		return e, err
+	}
+	if r.Kind != pack.Begin { // a file that comes in pieces is due when it is whole
+		if err := t.turn(ctx); err != nil {
+			return e, err
+		}
 	}
 	e.Path, e.Mode = t.steps[0].Entry.Path, t.steps[0].Entry.Mode
 	return e, nil
@@ -308,22 +313,26 @@ func (t *taker) took(err error) error {
 
 func (t *taker) next() {
 	if t.steps[0].Settles {
-		t.taken = append(t.taken, t.steps[0])
+		t.taken = append(t.taken, t.steps[0].Step)
 	}
 	t.steps = t.steps[1:]
 }
 
 // until takes the steps before the file at path; "" means all.
-func (t *taker) until(path string) error {
+func (t *taker) until(ctx context.Context, path string) error {
 	for len(t.steps) > 0 {
 		s := t.steps[0]
-		var err error
-		switch s.Op {
-		case plan.Write:
+		if s.Op == plan.Write {
 			if s.Source() == path {
 				return nil
 			}
 			return fault.New(fault.Protocol, "sync: got content of %q, want that of %q", path, s.Source())
+		}
+		err := t.turn(ctx)
+		if err != nil {
+			return err
+		}
+		switch s.Op {
 		case plan.Delete:
 			err = t.applier.Delete(s.Entry.Path)
 		case plan.Make:

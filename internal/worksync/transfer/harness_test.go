@@ -34,6 +34,7 @@ type pair struct {
 	takeGit, takeSetID  bool
 	prefer              plan.Prefer
 	progress            func(transfer.Progress)
+	turn                func(context.Context, int64) error
 }
 
 func newPair(t testing.TB) *pair {
@@ -70,7 +71,7 @@ func (p *pair) session(wrap func(net.Conn) net.Conn, use func(context.Context, *
 		served <- err
 	}()
 	s, err := transfer.Open(ctx, near, transfer.ClientConfig{Root: p.near, StateDir: p.nearState, Exclude: p.exclude,
-		TakeGit: p.takeGit, TakeSetID: p.takeSetID, TempTag: "t", Progress: p.progress,
+		TakeGit: p.takeGit, TakeSetID: p.takeSetID, TempTag: "t", Progress: p.progress, Turn: p.turn,
 		AllowHere: p.believe, AllowThere: p.believe, Prefer: p.prefer})
 	if err != nil {
 		p.t.Fatal(err)

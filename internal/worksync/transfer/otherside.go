@@ -18,11 +18,12 @@ type listing struct {
 	agreed  map[string]bool   // entries that are as they once were agreed on
 	closed  map[string]string // entries that cannot be read, and why
 	holds   map[string]bool   // folders that hold what is not synced
+	when    map[string]int64  // when an entry was changed, where that was said
 	text    int
 }
 
 func newListing() listing {
-	return listing{agreed: map[string]bool{}, closed: map[string]string{}, holds: map[string]bool{}}
+	return listing{agreed: map[string]bool{}, closed: map[string]string{}, holds: map[string]bool{}, when: map[string]int64{}}
 }
 
 func (l *listing) take(r pack.Record) error {
@@ -43,6 +44,9 @@ func (l *listing) take(r pack.Record) error {
 		return fault.New(fault.Protocol, "sync: list out of order at %q", r.Path)
 	}
 	l.records = append(l.records, r)
+	if r.When != 0 {
+		l.when[r.Path] = r.When
+	}
 	switch {
 	case r.Kind == pack.Closed:
 		l.closed[r.Path] = sanitize.Line(r.Why, maxWhy)

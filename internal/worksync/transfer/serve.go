@@ -124,7 +124,7 @@ func (o *operation) look(ctx context.Context, b begin) (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	o.pristine, o.begin = !known.Committed, b
+	o.pristine, o.begin, o.times = !known.Committed, b, !b.Up
 	if len(known.Generations) > 0 {
 		o.last = known.Generations[0]
 	}
@@ -179,6 +179,7 @@ func (o *operation) sweep(at *tree.Folder, name string) error {
 // answer does what the near side asks for until the operation is over.
 func (o *operation) answer(ctx context.Context) error {
 	var places []uint32
+	asked := map[uint32]bool{}
 	for {
 		f, err := o.recv()
 		if err != nil {
@@ -196,10 +197,10 @@ func (o *operation) answer(ctx context.Context) error {
 			if err := decode(f, "what is asked for", &q); err != nil {
 				return err
 			}
-			places = append(places, q.Places...)
-			if err := o.checkPlaces(places); err != nil {
+			if err := o.checkPlaces(q.Places, asked); err != nil {
 				return err
 			}
+			places = append(places, q.Places...)
 			if q.More {
 				continue
 			}
@@ -207,6 +208,7 @@ func (o *operation) answer(ctx context.Context) error {
 				return err
 			}
 			places = nil
+			clear(asked)
 		case typeBlock, typePacked, typeEnd:
 			return o.take(ctx, f)
 		default:
@@ -226,12 +228,13 @@ func (o *operation) settled(g baseline.Generation) {
 	}
 }
 
-// checkPlaces holds what is asked for against what was listed.
-func (o *operation) checkPlaces(places []uint32) error {
-	for i, p := range places {
-		if int(p) >= len(o.listed) || o.nodes[o.listed[p]].Kind != tree.File || i > 0 && p <= places[i-1] {
-			return fault.New(fault.Protocol, "sync: asked for entry %d of %d, which is no file or out of order", p, len(o.listed))
+// checkPlaces holds what is asked for, in any order, against what was listed.
+func (o *operation) checkPlaces(places []uint32, asked map[uint32]bool) error {
+	for _, p := range places {
+		if int(p) >= len(o.listed) || o.nodes[o.listed[p]].Kind != tree.File || asked[p] {
+			return fault.New(fault.Protocol, "sync: asked for entry %d of %d, which is no file, or for the second time", p, len(o.listed))
 		}
+		asked[p] = true
 	}
 	return nil
 }

@@ -48,6 +48,9 @@ type ClientConfig struct {
 	Apart bool
 	// ProbeIn is the folder below Root in which the file system is tried out; "": Root.
 	ProbeIn string
+	// Turn, if set, is called by Back before it takes a step, with the time at which the change was made
+	// there, when all that was to come before is there: several sessions can take theirs in one order.
+	Turn func(ctx context.Context, when int64) error
 	// TakeGit lets Back take Git's configuration and hooks too, which Git executes.
 	TakeGit bool
 	// TakeSetID lets Back take the setuid and setgid bits of files too, by which
@@ -113,8 +116,8 @@ func (s *Session) Close() error {
 // connection is closed and ctx's error returned.
 func (s *Session) Up(ctx context.Context) (Report, error) { return s.run(ctx, true) }
 
-// Back brings what changed on the machine here. What changed here meanwhile
-// stays here for the next Up. Faults are those of Up.
+// Back brings what changed on the machine here, in the order of the changes; see
+// order.go. What changed here meanwhile stays here for the next Up. Faults are those of Up.
 func (s *Session) Back(ctx context.Context) (Report, error) { return s.run(ctx, false) }
 
 // changedTries is how often an operation is repeated for the sake of paths that

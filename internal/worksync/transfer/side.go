@@ -29,6 +29,7 @@ type view struct {
 	// stand for the same content, and fresh tells whether that is worth keeping.
 	kept  []tree.Node
 	fresh bool
+	times bool // the other side wants to know when what it hears of was changed
 }
 
 // scan looks at the whole tree, without reference to a base.
@@ -151,6 +152,9 @@ func (v *view) putList(to *pack.Lister) ([]int, error) {
 			base = base[1:]
 		}
 		rec := pack.Record{Kind: pack.Have, Entry: n.Entry, Settles: !common && v.once(n)}
+		if v.times {
+			rec.When = n.Stamp.CTime
+		}
 		if n.Closed != "" {
 			rec.Kind, rec.Why = pack.Closed, n.Closed
 			if n.Kind == tree.Dir {
