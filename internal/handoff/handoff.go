@@ -8,6 +8,7 @@ package handoff
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -56,6 +57,14 @@ type Claim struct {
 // LoginSecret is the name of the Secret in the controller's namespace with which a machine of a
 // pool is reached: a Claim, before anybody has claimed it.
 func LoginSecret(machine string) string { return "machine-" + machine }
+
+// LeaseName is the name of a claim's lease on its machine: another one for each claim
+// that there ever was.
+func LeaseName(claim, uid string) string {
+	id := uid[:min(len(uid), 8)]
+	name := claim[:min(len(claim), 63-1-len(id))]
+	return strings.TrimRight(name, "-.") + "-" + id
+}
 
 // Reach returns the endpoint with the key in it.
 func (c Claim) Reach() machine.Endpoint {

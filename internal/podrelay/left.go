@@ -24,7 +24,7 @@ const (
 )
 
 // leave tells everybody that results are on the machine and nowhere else: the claim, which keeps the
-// machine for a while, and whoever reads the log. It returns the log's last lines.
+// machine for a while, and whoever reads the log. It returns what the log says.
 func (j *job) leave(work string, cause error) string {
 	if err := j.mark(sanitize.Line(cause.Error(), maxLeft)); err != nil {
 		j.watch.log.Debug("results that are left are not told to the claim", "error", err)
@@ -36,8 +36,8 @@ func (j *job) leave(work string, cause error) string {
 	}
 	return fmt.Sprintf("What did not come back is on %s. Its claim keeps it for a while, as long as the Pod is there:\n"+
 		"kubectl -n %s describe machineclaim %s   says until when\n"+
-		"kubectl -n %s get secret %s -o jsonpath='{.data.claim\\.json}' | base64 -d   says how it is entered, to fetch the rest with scp",
-		where, namespace, name, namespace, "outrigger-"+name)
+		"outrigger fetch --claim %s -n %s   brings what is in the Pod's volumes there",
+		where, namespace, name, name, namespace)
 }
 
 // mark writes into the container's termination message what the controller looks for.

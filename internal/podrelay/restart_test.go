@@ -5,6 +5,7 @@ package podrelay_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,4 +155,65 @@ func TestARunThatTheMachineForgot(t *testing.T) {
 		t.Errorf("%+v, want a fault that says so", got)
 	}
 	c.want("echo new", "new\n")
+}
+
+// TestAMachineThatIsLostDuringTheRun is never a normal end: the container fails, says so in its log, and tells the
+// claim that results may be there.
+func TestAMachineThatIsLostDuringTheRun(t *testing.T) {
+	p := newPod(t)
+	ws := p.at("workspace")
+	c := p.container("main", view("v0", ws))
+	c.mount("ws", ws)
+	c.env = append(c.env, "OUTRIGGER_ABSENCE=1s")
+	c.plan.TerminationLog = p.at("message")
+	message := p.mkdir("messages") + "/main"
+	p.write(message, "")
+	c.file(message, c.plan.TerminationLog)
+	run := c.start("/bin/sh", "-c", "echo ready; echo result > "+ws+"/f; sleep 600")
+	run.await("ready")
+	p.server.Stop()
+	p.server.Kill()
+	got := run.end()
+	if got.code != 125 || !strings.Contains(got.errs, "how the command ended is not known") ||
+		!strings.Contains(got.errs, "no way back to the machine") || !strings.Contains(got.errs, "outrigger fetch --claim claim") {
+		t.Errorf("%+v", got)
+	}
+	if text := p.read(message); !strings.Contains(text, "outrigger.dev/results-left") {
+		t.Errorf("termination message %q", text)
+	}
+	p.server.Restart() // for what follows the test
+}
+
+// TestMarksInAnotherVolume: several volumes that differ in who sees them are one to those who wait for a mark.
+func TestMarksInAnotherVolume(t *testing.T) {
+	p := newPod(t)
+	data, marks := p.at("z-data"), p.at("a-marks")
+	c := p.container("main", view("v0", marks), view("v1", data))
+	volume, marked := c.mount("data", data), c.mount("marks", marks)
+	const parts = 8
+	seen := make(chan error, 1)
+	go func() {
+		for part := range parts {
+			var err error
+			for err = fs.ErrNotExist; err != nil && t.Context().Err() == nil; {
+				_, err = os.Stat(filepath.Join(marked, itoa(part)))
+			}
+			if err != nil {
+				seen <- err
+				return
+			}
+			for _, name := range []string{"1", "2", "3"} {
+				if fi, err := os.Stat(filepath.Join(volume, itoa(part), name)); err != nil || fi.Size() != 300_000 {
+					seen <- fmt.Errorf("mark %d is there, and its data: %v, %v", part, fi, err)
+					return
+				}
+			}
+		}
+		seen <- nil
+	}()
+	c.want(`for i in 0 1 2 3 4 5 6 7; do mkdir `+data+`/$i; for n in 1 2 3; do head -c 300000 /dev/zero > `+data+`/$i/$n; done
+		sleep 0.02; touch `+marks+`/$i; sleep 0.02; done`, "")
+	if err := <-seen; err != nil {
+		t.Error(err)
+	}
 }

@@ -130,8 +130,9 @@ func (j *job) do(ctx context.Context, signals <-chan string) (int, error) {
 	}
 	j.finish(result, err)
 	j.watch.log.Debug("over", "code", code, "error", err)
-	if err != nil && (result.Ran || j.rec.Stage == ended) && !fault.Is(err, fault.TimedOut) {
-		return 0, j.filesLost(code, result.Work, err)
+	known := result.Ran || j.rec.Stage == ended
+	if err != nil && (result.Incomplete() || known && !fault.Is(err, fault.TimedOut)) {
+		return 0, j.filesLost(code, known, result.Work, err)
 	}
 	return code, err
 }
@@ -154,14 +155,17 @@ func (j *job) finish(result relay.Result, err error) {
 
 func retry(err error) bool { return fault.Lookup(fault.Of(err)).Retry }
 
-// filesLost is the fault of a command that ended and whose files did not come back.
-func (j *job) filesLost(code int, work string, err error) error {
+// filesLost is the fault of a command whose files did not all come back. How it ended need not be known.
+func (j *job) filesLost(code int, known bool, work string, err error) error {
 	f := fault.New(fault.Of(err), "the command ended with exit code %d, but %w", code, err)
+	if !known {
+		code, f = 0, fault.New(fault.Of(err), "how the command ended is not known: %w", err)
+	}
 	if inner := asFault(err); inner != nil {
 		f.Detail, f.Exit = inner.Detail, inner.Exit
 	}
-	f.Detail = strings.TrimSpace(f.Detail + "\n" + remedy(err))
-	f.Remedy = j.leave(work, err) // the log's last lines
+	f.Detail = strings.TrimSpace(f.Detail + "\n" + j.leave(work, err))
+	f.Remedy = remedy(err)
 	if code != 0 {
 		f.Exit = code // why the step failed in the first place
 	}
@@ -259,7 +263,8 @@ func (j *job) files(v seen) relay.Files {
 		}
 	}
 	f := relay.Files{
-		Dir: j.root(), StateDir: vs.sync(), Exclude: p.exclude, TempTag: vs.tag,
+		Alone: v.ID == terminationView(j.plan),
+		Dir:   j.root(), StateDir: vs.sync(), Exclude: p.exclude, TempTag: vs.tag,
 		Folder: v.ID, Fixed: p.fixed, ProbeIn: p.probe, Up: v.Up, Hold: vs.hold,
 		// As on a node: another container may delete what it likes, who writes last
 		// is right, and what the container may not read it need not.

@@ -238,8 +238,8 @@ func TestResultsThatDoNotComeBack(t *testing.T) {
 	if got.code != 125 || !strings.Contains(got.errs, "the command ended with exit code 0, but ") {
 		t.Errorf("%+v", got)
 	}
-	if lines := strings.Split(strings.TrimSpace(got.errs), "\n"); !strings.Contains(lines[len(lines)-1], "kubectl -n ns get secret outrigger-claim") {
-		t.Errorf("the log ends with %q", lines[len(lines)-1])
+	if strings.Count(got.errs, "outrigger fetch --claim claim -n ns") != 1 {
+		t.Errorf("the log says %q", got.errs)
 	}
 	if got := p.read(source); !strings.HasPrefix(got, "mine\n") || !strings.Contains(got, "\n"+handoff.ResultsLeft+": ") {
 		t.Errorf("the termination message is %q", got)

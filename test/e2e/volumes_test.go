@@ -3,6 +3,10 @@
 package e2e
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -230,4 +234,45 @@ spec:
 		t.Errorf("the machine saw files with the sum %s, want %s", got, made)
 	}
 	p.logs("many-pod", "step-check", "29901 new other\n")
+}
+
+// What does not fit into a volume stays on the machine, and can be fetched from there.
+func TestResultsThatAreLeftAreFetched(t *testing.T) {
+	t.Parallel()
+	p := begin(t, nil)
+	p.create(`
+apiVersion: v1
+kind: Pod
+metadata:
+  name: large
+  annotations: {outrigger.dev/pool: @POOL@}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: main
+    image: nowhere.example/none:1
+    env: [@MARK@]
+    command: [sh, -c, "echo small > /out/note; head -c 4000000 /dev/zero > /out/large"]
+    volumeMounts: [{name: out, mountPath: /out}]
+  volumes: [{name: out, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]
+`)
+	pod := p.pod("large", ended)
+	if pod.Status.Phase != corev1.PodFailed {
+		t.Fatalf("the Pod is %s", pod.Status.Phase)
+	}
+	claim := pod.Labels["outrigger.dev/claim"]
+	if _, log := p.log("large", "main"); strings.Count(log, "outrigger fetch --claim "+claim+" -n "+p.Name) != 1 {
+		t.Errorf("the log does not say how to fetch the results:\n%s", log)
+	}
+	to := filepath.Join(t.TempDir(), "results")
+	cmd := exec.CommandContext(t.Context(), newDoctor(p).program, "fetch", "--claim", claim, "-n", p.Name, "--to", to, "--kubeconfig", os.Getenv("KUBECONFIG"))
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("fetch: %v\n%s", err, out)
+	}
+	for name, size := range map[string]int64{"note": 6, "large": 4_000_000} {
+		if fi, err := os.Stat(filepath.Join(to, "out", name)); err != nil || fi.Size() != size {
+			t.Errorf("%s: %v, %v, want %d bytes", name, fi, err, size)
+		}
+	}
 }

@@ -268,6 +268,9 @@ func (v *visit) poolHosts(c sshhost.Config, all []v1alpha1.Machine) ([]look.Subj
 		}
 		for _, m := range all {
 			subjects[i].Own = append(subjects[i].Own, m.Name)
+			if c := m.Spec.Claim; c != nil {
+				subjects[i].Inner = append(subjects[i].Inner, handoff.LeaseName(c.Name, c.UID))
+			}
 			if same(m.Status.Address, ep.Host) && portOf(int(m.Status.Port)) == portOf(ep.Port) && len(ep.HostKeys) == 0 {
 				ep.HostKeys = m.Status.HostKeys
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"outrigger.dev/outrigger/internal/cli/app"
+	"outrigger.dev/outrigger/internal/cli/kube"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/ledger"
 )
@@ -19,13 +20,17 @@ type Options struct {
 	Paths []string // relative to the run's folder, with forward slashes; none: everything
 	To    string   // another folder to bring them to
 	Keep  bool
+
+	Claim     string // of a Pod, instead of Run
+	Namespace string
+	Cluster   kube.Flags
 }
 
 // New returns the command.
 func New(a *app.App) *cobra.Command {
 	var o Options
 	cmd := &cobra.Command{
-		Use:   "fetch [RUN [PATH...]]",
+		Use:   "fetch [RUN | --claim NAME -n NAMESPACE] [PATH...]",
 		Short: "Get what of a run's results is not here yet",
 		Long: `When a command ran and not all that it wrote could be brought here, or the client
 was killed or lost its machine, the results stay on the machine for a while (run.retain
@@ -41,12 +46,22 @@ back, unless --keep says otherwise; until then fetch may be repeated.
 With --to the files are put into another folder, which is empty or is made: nothing
 there can be in their way. The run's own folder and the machine stay as they are.
 
+With --claim it gets what a Pod left on its machine, while its claim keeps that: the
+Pod's volumes as its commands left them, each at its path in the containers below the
+folder --to, which is by default one here of the claim's name. PATHs are paths in the
+containers. It reads the claim, its Pod and its Secret, and must reach the machine.
+
 The exit code is 0 when all that was asked for is here, however the command ended.`,
 		Example: `  outrigger fetch
   outrigger fetch run-4ktnrz7q
   outrigger fetch run-4ktnrz7q build/app.tar reports
-  outrigger fetch run-4ktnrz7q --to /tmp/results`,
+  outrigger fetch run-4ktnrz7q --to /tmp/results
+  outrigger fetch --claim test-pod-x7k2p -n builds /workspace/source/build`,
 		RunE: app.Run(func(ctx context.Context, args []string) error {
+			if o.Claim != "" {
+				o.Paths = args
+				return fromClaim(ctx, a, o)
+			}
 			if len(args) == 0 {
 				return list(a)
 			}
@@ -57,6 +72,9 @@ The exit code is 0 when all that was asked for is here, however the command ende
 	}
 	cmd.Flags().StringVar(&o.To, "to", "", "empty `folder` to bring the files to instead of the run's own")
 	cmd.Flags().BoolVar(&o.Keep, "keep", false, "keep the machine also when everything is here")
+	cmd.Flags().StringVar(&o.Claim, "claim", "", "`name` of the MachineClaim that keeps a Pod's machine")
+	cmd.Flags().StringVarP(&o.Namespace, "namespace", "n", "default", "`name` of the claim's namespace")
+	o.Cluster.Add(cmd.Flags())
 	return cmd
 }
 

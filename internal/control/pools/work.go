@@ -2,11 +2,11 @@ package pools
 
 import (
 	"context"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/handoff"
 	"outrigger.dev/outrigger/internal/machine"
 )
 
@@ -37,8 +37,4 @@ func (c *core) workOn(ctx context.Context, p *v1alpha1.MachinePool, place Place,
 
 // LeaseName is the name of a claim's lease on its machine: another one for each claim
 // that there ever was.
-func LeaseName(claim string, uid types.UID) string {
-	id := string(uid)[:8]
-	name := claim[:min(len(claim), 63-1-len(id))]
-	return strings.TrimRight(name, "-.") + "-" + id
-}
+func LeaseName(claim string, uid types.UID) string { return handoff.LeaseName(claim, string(uid)) }

@@ -48,6 +48,7 @@ type Subject struct {
 	Session  string   // that the agent runs in, if it is known
 	Slots    int      // of a host; 0: it has none
 	Own      []string // names of the leases there that belong to the pool
+	Inner    []string // of those that its claims have on machines that are such leases: they take no slot more
 	KeptBack string   // why nobody can log in from here; "": somebody can
 	Left     string   // why it is not looked at from here; "": it is
 }

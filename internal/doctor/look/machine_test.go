@@ -47,7 +47,11 @@ func TestAHost(t *testing.T) {
 	if c := see(t, host); c["slots"].State != doctor.OK || c["slots"].Found != "2 of 2 taken, 2 by this pool" {
 		t.Errorf("a pool whose own machines fill the host: %+v", c["slots"])
 	}
-	host.Own, host.Slots = []string{"b"}, 1
+	host.Own, host.Inner, host.Slots = []string{"b"}, []string{"a"}, 1
+	if c := see(t, host); c["slots"].State != doctor.OK || c["slots"].Found != "1 of 1 taken, 1 by this pool" {
+		t.Errorf("a machine of the pool that a Pod has: %+v", c["slots"])
+	}
+	host.Own, host.Inner, host.Slots = []string{"b"}, nil, 1
 	see(t, host).want(t, "slots: warning NoCapacity") // somebody else is there too
 	host.Own, host.Slots = nil, 2
 	if entries, err := os.ReadDir(filepath.Join(s.Home, ".outrigger")); err != nil || len(entries) != 1 {

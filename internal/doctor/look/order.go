@@ -65,6 +65,7 @@ type subjectOrder struct {
 	Session  string           `json:"session,omitempty"`
 	Slots    int              `json:"slots,omitempty"`
 	Own      []string         `json:"own,omitempty"`
+	Inner    []string         `json:"inner,omitempty"`
 	KeptBack string           `json:"keptBack,omitempty"`
 	Left     string           `json:"left,omitempty"` // why it is not looked at
 }
@@ -115,7 +116,7 @@ const maxKnown = 256 << 10
 
 func (p Patient) subjectOrder(s Subject) (subjectOrder, error) {
 	ep := s.Endpoint
-	o := subjectOrder{Title: s.Title, Endpoint: ep, OS: s.OS, Session: s.Session, Slots: s.Slots, Own: s.Own, KeptBack: s.KeptBack}
+	o := subjectOrder{Title: s.Title, Endpoint: ep, OS: s.OS, Session: s.Session, Slots: s.Slots, Own: s.Own, Inner: s.Inner, KeptBack: s.KeptBack}
 	var err error
 	if o.Via, err = p.steps(ep.Via); err != nil {
 		return o, err
@@ -176,7 +177,10 @@ func (o Order) Carry(now func() time.Time, log *slog.Logger, dir string) (Patien
 			}
 			ep.KnownHosts = []string{file}
 		}
-		subjects = append(subjects, Subject{Title: s.Title, Endpoint: ep, OS: s.OS, Session: s.Session, Slots: s.Slots, Own: s.Own, KeptBack: s.KeptBack, Left: s.Left})
+		subjects = append(subjects, Subject{
+			Title: s.Title, Endpoint: ep, OS: s.OS, Session: s.Session, Slots: s.Slots, Own: s.Own, Inner: s.Inner,
+			KeptBack: s.KeptBack, Left: s.Left,
+		})
 	}
 	return p, subjects, nil
 }

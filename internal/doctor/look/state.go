@@ -50,8 +50,11 @@ func (m *atMachine) ask(ctx context.Context, f *doctor.Facts) {
 	if n, err := strconv.Atoi(told["leases"]); err == nil && m.s.Slots > 0 {
 		f.Slots = &doctor.Slots{Taken: n, Of: m.s.Slots}
 		for _, name := range strings.Fields(told["lent"]) {
-			if slices.Contains(m.s.Own, name) {
+			switch {
+			case slices.Contains(m.s.Own, name):
 				f.Slots.Own++
+			case slices.Contains(m.s.Inner, name):
+				f.Slots.Taken--
 			}
 		}
 	}
