@@ -41,7 +41,7 @@ func (s *server) serve(ctx context.Context, stdio Stdio) error {
 	if err != nil {
 		return err
 	}
-	s.leases = s.leases.As(hello.Key)
+	s.leases = s.leases.As(hello.Key).At(hello.Now)
 	for {
 		f, err := conn.Recv()
 		if errors.Is(err, io.EOF) || ctx.Err() != nil {

@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
@@ -21,6 +22,8 @@ type Hello struct {
 	// Key is the client's secret: the leases that it makes on this connection are of this key, and only who
 	// has it can use, list or release them. A client of several machines has another one for each.
 	Key []byte `cbor:"4,keyasint,omitempty"`
+	// Now is the client's clock. The times of leases are by it on this connection; the machine's may be another.
+	Now time.Time `cbor:"5,keyasint,omitzero"`
 }
 
 // MaxKey bounds a Key.
@@ -113,7 +116,7 @@ func (c *Conn) Greet(build string, p machine.Platform) error { return c.GreetAs(
 // GreetAs is Greet of a client that has a key.
 func (c *Conn) GreetAs(build string, p machine.Platform, key string) error {
 	c.expectHello = true
-	return c.hello(Hello{Build: build, Platform: p, Key: []byte(key)})
+	return c.hello(Hello{Build: build, Platform: p, Key: []byte(key), Now: time.Now()})
 }
 
 // RecvHello reads the other side's Hello and refuses another version.

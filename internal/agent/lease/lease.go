@@ -26,10 +26,6 @@ import (
 	"outrigger.dev/outrigger/internal/wire"
 )
 
-// maxLife bounds how far ahead an expiry may be, so that a client with a wrong
-// clock cannot keep a machine for ever.
-const maxLife = 30 * 24 * time.Hour
-
 // groupLen is how long the random name of a lease's control group is.
 const groupLen = 16
 
@@ -40,6 +36,7 @@ type Store struct {
 	// The caller, by his key. The agent itself is none, and sees every lease.
 	caller bool
 	key    []byte
+	skew   time.Duration // how much the machine's clock is ahead of the caller's
 }
 
 // Open returns the store below root.
@@ -47,7 +44,7 @@ func Open(root disk.Root, log *slog.Logger) *Store { return &Store{root: root, l
 
 // As returns the store as the caller with that key sees it: another's lease is to him as one that is not there.
 func (s *Store) As(key []byte) *Store {
-	return &Store{root: s.root, log: s.log, caller: true, key: key}
+	return &Store{root: s.root, log: s.log, caller: true, key: key, skew: s.skew}
 }
 
 // owns tells whether the lease is the caller's.
@@ -77,11 +74,11 @@ func (s *Store) Acquire(ctx context.Context, req wire.LeaseAcquire) (wire.Lease,
 	case err == nil && rec.Releasing:
 		return wire.Lease{}, fault.New(fault.Busy, "lease %s: is being released", req.Name)
 	case err == nil:
-		rec.Expires, rec.Held = clamp(req.Expires, now), req.Held
+		rec.Expires, rec.Held = clamp(s.here(req.Expires), now), s.here(req.Held)
 		if len(rec.Key) == 0 {
 			rec.Key = disk.HashKey(s.key) // it was made by a client that had none yet
 		}
-		return s.describe(dir, rec), dir.Write(rec)
+		return s.told(s.describe(dir, rec)), dir.Write(rec)
 	case !errors.Is(err, fs.ErrNotExist):
 		return wire.Lease{}, err
 	}
@@ -96,9 +93,9 @@ func (s *Store) Acquire(ctx context.Context, req wire.LeaseAcquire) (wire.Lease,
 	if err != nil {
 		return wire.Lease{}, err
 	}
-	rec = disk.Lease{Name: req.Name, Owner: req.Owner, Note: req.Note, Created: now.UTC(), Expires: clamp(req.Expires, now), Tmp: tmp, Held: req.Held,
+	rec = disk.Lease{Name: req.Name, Owner: req.Owner, Note: req.Note, Created: now.UTC(), Expires: clamp(s.here(req.Expires), now), Tmp: tmp, Held: s.here(req.Held),
 		Group: strings.ToLower(rand.Text()[:groupLen]), Key: disk.HashKey(s.key)}
-	return s.describe(dir, rec), s.create(ctx, dir, rec)
+	return s.told(s.describe(dir, rec)), s.create(ctx, dir, rec)
 }
 
 // OwnTmp tells whether the lease has a folder for temporary files outside of its own.
@@ -171,8 +168,8 @@ func (s *Store) create(ctx context.Context, dir disk.LeaseDir, rec disk.Lease) e
 func (s *Store) Renew(ctx context.Context, req wire.LeaseRenew) (wire.Lease, error) {
 	var out wire.Lease
 	err := s.Update(ctx, req.Name, func(dir disk.LeaseDir, rec *disk.Lease) error {
-		rec.Expires, rec.Held = clamp(req.Expires, time.Now()), req.Held
-		out = s.describe(dir, *rec)
+		rec.Expires, rec.Held = clamp(s.here(req.Expires), time.Now()), s.here(req.Held)
+		out = s.told(s.describe(dir, *rec))
 		return nil
 	})
 	return out, err
@@ -260,7 +257,7 @@ func (s *Store) List() (wire.LeaseList, error) {
 		if err != nil {
 			return out, err
 		}
-		out.Leases = append(out.Leases, s.describe(dir, rec))
+		out.Leases = append(out.Leases, s.told(s.describe(dir, rec)))
 	}
 	return out, nil
 }
@@ -321,11 +318,4 @@ func live(runs []disk.Run) (n int) {
 		}
 	}
 	return n
-}
-
-func clamp(t, now time.Time) time.Time {
-	if latest := now.Add(maxLife); t.After(latest) {
-		return latest.UTC()
-	}
-	return t.UTC()
 }

@@ -93,6 +93,37 @@ func TestExpiryIsBoundedAndMoves(t *testing.T) {
 	}
 }
 
+// A caller's clock may be days before or behind the machine's: his leases live as long as he says, and he hears
+// of them by his clock.
+func TestTimesAreByTheCallersClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-72 * time.Hour, 0, time.Second, 72 * time.Hour} {
+		now := time.Now().Add(-ahead)
+		s := store(t)
+		his := s.As([]byte("his")).At(now)
+		req := request("a")
+		req.Expires, req.Held = now.Add(time.Hour), now.Add(time.Minute)
+		l, err := his.Acquire(t.Context(), req)
+		if err != nil || !near(l.Expires, req.Expires) || !near(l.Held, req.Held) {
+			t.Errorf("%s ahead: expires %s, held %s, %v; want %s, %s", ahead, l.Expires, l.Held, err, req.Expires, req.Held)
+		}
+		acquire(t, s.As([]byte("other")), "b") // whoever comes releases what is over
+		list, err := his.List()
+		if err != nil || len(list.Leases) != 1 || !near(list.Leases[0].Expires, req.Expires) || !list.Leases[0].Takes(now) {
+			t.Errorf("%s ahead: %+v, %v; want the lease, taking a slot", ahead, list.Leases, err)
+		}
+		l, err = his.Renew(t.Context(), wire.LeaseRenew{Name: "a", Expires: now.Add(-time.Minute)})
+		if err != nil || !near(l.Expires, now.Add(-time.Minute)) {
+			t.Errorf("%s ahead: renewed until %s, %v", ahead, l.Expires, err)
+		}
+		acquire(t, s.As([]byte("other")), "c")
+		if got := names(t, his); got != "" {
+			t.Errorf("%s ahead: %q lives on", ahead, got)
+		}
+	}
+}
+
+func near(got, want time.Time) bool { return got.Sub(want).Abs() < 5*time.Second }
+
 func TestCallersSeeTheirOwn(t *testing.T) {
 	s := store(t)
 	one, two := s.As([]byte("one")), s.As([]byte("two"))
