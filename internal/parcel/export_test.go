@@ -9,3 +9,8 @@ import (
 func UnpackAsked(ctx context.Context, r io.Reader, name, dst string, o Options) (Report, error) {
 	return unpack(ctx, r, dst, o, asked(name))
 }
+
+// UnpackMost is [Unpack] of at most so many entries.
+func UnpackMost(ctx context.Context, r io.Reader, dst string, o Options, most int) (Report, error) {
+	return unpackMost(ctx, r, dst, o, func(string) bool { return true }, most)
+}

@@ -30,7 +30,12 @@ func Unpack(ctx context.Context, r io.Reader, dst string, o Options) (Report, er
 // unpack is Unpack for a sender whose name for the thing must be a fit one, where
 // it gets that name.
 func unpack(ctx context.Context, r io.Reader, dst string, o Options, fit func(base string) bool) (Report, error) {
-	u := unpacker{tr: tar.NewReader(r), o: o, fit: fit}
+	return unpackMost(ctx, r, dst, o, fit, maxEntries)
+}
+
+// unpackMost is unpack with at most so many entries.
+func unpackMost(ctx context.Context, r io.Reader, dst string, o Options, fit func(base string) bool, most int) (Report, error) {
+	u := unpacker{tr: tar.NewReader(r), o: o, fit: fit, most: most}
 	err := u.run(ctx, dst)
 	if u.root != nil {
 		err = errors.Join(err, u.root.Close())
@@ -49,11 +54,16 @@ type unpacker struct {
 	target  string       // what it is called in root; "" if it is root
 	single  bool         // it is a file: nothing comes after it
 	entries int
+	most    int     // entries
 	open    []level // the folders on the way to the last entry, root first
+	names   int     // bytes of the names that these hold
 }
 
-// maxEntries bounds what is made here for a stream that compresses well.
-const maxEntries = 4 << 20
+// What is made here for a stream that compresses well is bounded: on the disk, and of names that are remembered.
+const (
+	maxEntries = 4 << 20
+	maxNames   = 512 << 20
+)
 
 func (u *unpacker) run(ctx context.Context, dst string) (err error) {
 	defer func() {
@@ -72,8 +82,8 @@ func (u *unpacker) run(ctx context.Context, dst string) (err error) {
 			return protocol(err)
 		case u.single:
 			return fault.New(fault.Protocol, "copy: %q comes after %q, which is a file", h.Name, u.base)
-		case u.entries == maxEntries:
-			return fault.New(fault.Protocol, "copy: more than %d entries", maxEntries).WithRemedy("Copy it in several parts.")
+		case u.entries == u.most:
+			return fault.New(fault.Protocol, "copy: more than %d entries", u.most).WithRemedy("Copy it in several parts.")
 		}
 		if u.entries == 0 {
 			if err := u.place(dst, h); err != nil {
@@ -140,7 +150,7 @@ func (u *unpacker) entry(ctx context.Context, h *tar.Header) error {
 	name := way[len(way)-1]
 	at, err := u.goTo(way[:len(way)-1], h.Name)
 	if err == nil {
-		err = at.distinct(name)
+		err = u.remember(at, name)
 	}
 	if err != nil {
 		return u.writeFault(err)

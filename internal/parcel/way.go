@@ -116,6 +116,7 @@ type level struct {
 	name   string
 	header *tar.Header       // whose mode and time it gets when it is full
 	folded map[string]string // names by what like ones have in common
+	names  int               // how long these are
 }
 
 // goTo leaves folders until the one at way is the last open one. Pack sends a
@@ -141,11 +142,21 @@ func (u *unpacker) goTo(way []string, sent string) (*level, error) {
 func (u *unpacker) leave(full bool) error {
 	last := u.open[len(u.open)-1]
 	u.open = u.open[:len(u.open)-1]
+	u.names -= last.names
 	err := last.dir.Close()
 	if full && err == nil {
 		err = settle(u.open[len(u.open)-1].dir, last.name, last.header)
 	}
 	return u.writeFault(err)
+}
+
+// remember takes a name that is another one than all before it in its folder.
+func (u *unpacker) remember(at *level, name string) error {
+	if u.names += len(name); u.names > maxNames {
+		return fault.New(fault.Protocol, "copy: more than %d bytes of names side by side", maxNames).WithRemedy("Copy it in several parts.")
+	}
+	at.names += len(name)
+	return at.distinct(name)
 }
 
 // distinct refuses a name that is another one's on this file system: where

@@ -139,12 +139,12 @@ type packing func(ctx context.Context, w io.Writer) (Report, error)
 func send(ctx context.Context, conn *wire.Conn, pack packing) (sending, error) {
 	out := &frameWriter{ctx: ctx, conn: conn}
 	buf := bufio.NewWriterSize(out, 256<<10)
-	zw, err := zstd.NewWriter(buf, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	zw, err := newSqueezer(buf)
 	if err != nil {
-		return sending{}, fault.New(fault.Internal, "copy: %w", err)
+		return sending{}, err
 	}
 	report, err := pack(ctx, zw)
-	if cerr := zw.Close(); err == nil {
+	if cerr := zw.close(); err == nil {
 		err = cerr
 	}
 	if err == nil {
@@ -180,12 +180,12 @@ func (w *frameWriter) Write(b []byte) (int, error) {
 func receive(
 	ctx context.Context, in *frameReader, dst string, o Options, fit func(base string) bool,
 ) (Report, error) {
-	zr, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20))
+	zr, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
 		return Report{}, fault.New(fault.Internal, "copy: %w", err)
 	}
 	defer zr.Close()
-	report, err := unpack(ctx, zr, dst, o, fit)
+	report, err := unpack(ctx, &measured{from: zr, in: in}, dst, o, fit)
 	if err == nil {
 		// What tar and zstd did not need, up to the trailer.
 		_, err = io.Copy(io.Discard, in)
@@ -202,6 +202,7 @@ func receive(
 type frameReader struct {
 	conn *wire.Conn
 	data []byte
+	got  int64 // of data, from the connection
 	end  *trailer
 	err  error
 }
@@ -228,6 +229,7 @@ func (r *frameReader) next() {
 		r.err = fault.New(fault.MachineLost, "copy: the connection ended in the middle: %w", err)
 	case f.Type == typeData:
 		r.data = f.Payload
+		r.got += int64(len(f.Payload))
 	case f.Type == typeEnd:
 		var t trailer
 		if err := f.Decode(&t); err != nil {
