@@ -114,8 +114,9 @@ type MachinePoolSpec struct {
 	// The namespaces whose Pods may use this pool; unset: all.
 	// +optional
 	AllowedNamespaces *metav1.LabelSelector `json:"allowedNamespaces,omitempty"`
-	// The highest priority that a claim may have; one that asks for more is served as if it had asked for this.
-	// Unset: no limit, so that whoever may use the pool may be served before all others.
+	// The highest priority that a claim may have; one that asks for more is served as if it had asked for this, and
+	// a Pod that does is refused. Unset: 0, and such Pods are warned, not refused: whoever may use the pool could go
+	// before all others.
 	// +optional
 	MaxPriority *int32 `json:"maxPriority,omitempty"`
 	// Whether claims that get the same computer, at once or one after another, trust each other. None: each slot has a

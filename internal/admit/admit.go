@@ -35,6 +35,8 @@ type Pool struct {
 	Labels     map[string]string
 	Namespaces labels.Selector // of those whose Pods may use it; nil: all
 	Root       bool            // commands run as root, and Pods that must not are to be refused
+	// MaxPriority is the highest that a Pod may ask for; nil: 0 counts whatever it asks for.
+	MaxPriority *int32
 }
 
 // A Config says what relays are like. Only RelayImage has no default.
@@ -156,7 +158,7 @@ func (r *rewrite) place() {
 }
 
 func (r *rewrite) request() v1alpha1.MachineClaimSpec {
-	spec := v1alpha1.MachineClaimSpec{Pool: r.pool.Name, Image: r.set.image, Priority: r.set.priority, Resources: r.before.resources}
+	spec := v1alpha1.MachineClaimSpec{Pool: r.pool.Name, Image: r.set.image, Priority: r.pool.served(r.set.priority), Resources: r.before.resources}
 	if r.set.keep > 0 {
 		spec.Keep = &metav1.Duration{Duration: r.set.keep}
 	}

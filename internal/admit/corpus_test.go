@@ -36,9 +36,11 @@ func pools() []admit.Pool {
 	}
 }
 
-func mutate(pod *corev1.Pod) (*corev1.Pod, error) {
+func mutate(pod *corev1.Pod) (*corev1.Pod, error) { return mutateOf(pod, pools()...) }
+
+func mutateOf(pod *corev1.Pod, pools ...admit.Pool) (*corev1.Pod, error) {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team", Labels: map[string]string{"team": "web"}}}
-	return admit.Mutate(context.Background().Err, pod, admit.Namespace{Namespace: ns}, pools(), admit.Config{RelayImage: "relay:test"}, func() string { return "abcde" })
+	return admit.Mutate(context.Background().Err, pod, admit.Namespace{Namespace: ns}, pools, admit.Config{RelayImage: "relay:test"}, func() string { return "abcde" })
 }
 
 // parse reads a Pod, of which all must be known.

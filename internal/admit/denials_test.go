@@ -1,11 +1,15 @@
 package admit_test
 
 import (
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/internal/admit"
 	"outrigger.dev/outrigger/internal/fault"
 )
 
@@ -211,5 +215,47 @@ func denied(t *testing.T, pod *corev1.Pod, want string) {
 		t.Errorf("got:  %s\nwant: %s", err, want)
 	case strings.ContainsAny(err.Error(), "\n\r") || !fault.Is(err, fault.Config) || fault.Remedy(err) == "":
 		t.Errorf("%q, of kind %s, remedy %q", err, fault.Of(err), fault.Remedy(err))
+	}
+}
+
+// TestPrioritiesOfAPool: more than the pool allows is refused; where it does not say, the Pod is served like all others
+// and its user hears of it.
+func TestPrioritiesOfAPool(t *testing.T) {
+	for _, tt := range []struct {
+		asked  string
+		most   *int32
+		served int32
+		denial string
+		warned bool
+	}{
+		{"10", nil, 0, "", true},
+		{"-3", nil, -3, "", false},
+		{"0", nil, 0, "", false},
+		{"10", new(int32(10)), 10, "", false},
+		{"11", new(int32(10)), 0, `outrigger.dev/priority: 11 is more than the 10 that pool xcode allows (maxPriority)`, false},
+		{"-1", new(int32(-5)), 0, `outrigger.dev/priority: -1 is more than the -5 that pool xcode allows (maxPriority)`, false},
+		{"2147483647", new(int32(0)), 0, `outrigger.dev/priority: 2147483647 is more than the 0 that pool xcode allows (maxPriority)`, false},
+	} {
+		pool := admit.Pool{Name: "xcode", OS: "darwin", Arch: "arm64", MaxPriority: tt.most}
+		pod := filled{annotations: `outrigger.dev/priority: "` + tt.asked + `"`}.pod(t)
+		out, err := mutateOf(pod, pool)
+		if tt.denial != "" {
+			if !fault.Is(err, fault.Config) || !errors.Is(err, admit.ErrPool) || !strings.Contains(err.Error(), tt.denial) {
+				t.Errorf("%s of at most %d: %v, want %s", tt.asked, *tt.most, err, tt.denial)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tt.asked, err)
+			continue
+		}
+		var spec v1alpha1.MachineClaimSpec
+		if err := json.Unmarshal([]byte(out.Annotations[v1alpha1.AnnotationRequest]), &spec); err != nil || spec.Priority != tt.served {
+			t.Errorf("%s: the claim asks for %d, %v, want %d", tt.asked, spec.Priority, err, tt.served)
+		}
+		warned := strings.Join(admit.Warnings(out), "; ")
+		if strings.Contains(warned, "outrigger.dev/priority: 10 counts as 0") != tt.warned {
+			t.Errorf("%s: warned %q", tt.asked, warned)
+		}
 	}
 }

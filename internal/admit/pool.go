@@ -119,6 +119,14 @@ func (r *rewrite) notMarked() {
 	}
 }
 
+// served is the priority that counts of one that was asked for.
+func (p Pool) served(asked int32) int32 {
+	if p.MaxPriority == nil {
+		return min(asked, 0)
+	}
+	return asked // more is refused
+}
+
 func (p Pool) allows(ns *corev1.Namespace) bool {
 	return p.Namespaces == nil || p.Namespaces.Matches(labels.Set(ns.Labels))
 }

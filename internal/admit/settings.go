@@ -92,6 +92,10 @@ func (r *rewrite) setting(key, value string) string {
 			return fmt.Sprintf("%s is no priority, want an integer such as 10 or -5", quote(value))
 		}
 		r.set.priority = int32(n)
+		if most := r.pool.MaxPriority; most != nil && r.set.priority > *most {
+			r.poolProblem = true
+			return fmt.Sprintf("%d is more than the %d that pool %s allows (maxPriority)", n, *most, r.pool.Name)
+		}
 	case v1alpha1.AnnotationServices:
 		return r.servicesSetting(value)
 	default:

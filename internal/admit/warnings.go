@@ -1,7 +1,9 @@
 package admit
 
 import (
+	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +14,11 @@ import (
 // Warnings are what the user should know of a Pod that Mutate rewrote and let pass.
 func Warnings(pod *corev1.Pod) []string {
 	var out problems // as many as fit
+	asked, err := strconv.Atoi(pod.Annotations[v1alpha1.AnnotationPriority])
+	if claim := requested(pod); err == nil && asked > int(claim.Priority) {
+		out.add("%s: %d counts as %d: pool %s has no maxPriority, so nobody goes before others", v1alpha1.AnnotationPriority, asked,
+			claim.Priority, claim.Pool)
+	}
 	for i := range pod.Spec.Containers {
 		c := &pod.Spec.Containers[i]
 		if !slices.ContainsFunc(c.Env, isPlan) {
@@ -28,6 +35,14 @@ func Warnings(pod *corev1.Pod) []string {
 		}
 	}
 	return out.texts
+}
+
+// requested is what Mutate wrote of the claim.
+func requested(pod *corev1.Pod) (spec v1alpha1.MachineClaimSpec) {
+	if json.Unmarshal([]byte(pod.Annotations[v1alpha1.AnnotationRequest]), &spec) != nil {
+		return v1alpha1.MachineClaimSpec{} // not Mutate's
+	}
+	return spec
 }
 
 // ofTheRelay names what of a security context somebody could take for a protection of the machine.

@@ -134,7 +134,7 @@ func (h *answerer) know(ctx context.Context, reader client.Reader, namespace str
 		if !p.DeletionTimestamp.IsZero() {
 			continue
 		}
-		pool := admit.Pool{Name: p.Name, OS: p.Spec.OS, Arch: p.Spec.Arch, Labels: p.Labels, Root: runsAsRoot(&p.Spec)}
+		pool := admit.Pool{Name: p.Name, OS: p.Spec.OS, Arch: p.Spec.Arch, Labels: p.Labels, Root: runsAsRoot(&p.Spec), MaxPriority: p.Spec.MaxPriority}
 		if s := p.Spec.AllowedNamespaces; s != nil {
 			selector, err := metav1.LabelSelectorAsSelector(s)
 			if err != nil {

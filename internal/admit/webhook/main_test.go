@@ -117,11 +117,14 @@ type replica struct {
 // a replica that runs already, at address.
 func (w *world) replica(address, url string, times webhook.Times) *replica {
 	w.Helper()
-	hook, err := webhook.New(webhook.Options{
-		Namespace: system, Address: address, URL: url,
-		Relay: admit.Config{RelayImage: "relay:test"}, Times: times,
-		Log: controller.Log(w, slog.LevelDebug),
-	})
+	return w.replicaOf(webhook.Options{Address: address, URL: url, Times: times})
+}
+
+func (w *world) replicaOf(o webhook.Options) *replica {
+	w.Helper()
+	address := o.Address
+	o.Namespace, o.Relay, o.Log = system, admit.Config{RelayImage: "relay:test"}, controller.Log(w, slog.LevelDebug)
+	hook, err := webhook.New(o)
 	w.must(err)
 	mgr, err := ctrl.NewManager(server.Config(), ctrl.Options{
 		Scheme: server.Scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, HealthProbeBindAddress: "0",

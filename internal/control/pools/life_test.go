@@ -340,7 +340,7 @@ func TestQueue(t *testing.T) {
 	w := newWorld(t)
 	w.control(pools.Times{})
 	lost := w.claim("nopool", func(c *v1alpha1.MachineClaim) { c.Spec.Pool = "no-such-pool" })
-	w.makePool(0, 1, nil)
+	w.makePool(0, 1, func(s *v1alpha1.MachinePoolSpec) { s.MaxPriority = new(int32(5)) })
 	first := w.claim("first", nil)
 	w.eventually("the first is bound", func() bool { return w.boundTo(first) != "" })
 	second := w.claim("second", nil)
@@ -514,11 +514,12 @@ func TestPoolWhoseProviderCannotBeAsked(t *testing.T) {
 	w.eventually("an event says so", func() bool { return w.heard(w.pool, "ProviderNotAsked", "nowhere") })
 }
 
-// A claim's priority counts as far as its pool allows it: then the older claim is first.
+// A claim's priority counts as far as its pool allows it, which is not at all if it does not say: then the older claim
+// is first.
 func TestPriorityWithinThePoolsLimit(t *testing.T) {
 	w := newWorld(t)
 	w.control(pools.Times{})
-	w.makePool(0, 1, func(s *v1alpha1.MachinePoolSpec) { s.MaxPriority = new(int32(0)) })
+	w.makePool(0, 1, nil)
 	first := w.claim("first", nil)
 	w.eventually("the first is bound", func() bool { return w.boundTo(first) != "" })
 	second := w.claim("second", nil)

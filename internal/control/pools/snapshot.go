@@ -38,10 +38,11 @@ func (c *core) snapshot(p *v1alpha1.MachinePool, machines []*v1alpha1.Machine, c
 
 // priorityOf is a claim's priority, as far as its pool allows it.
 func priorityOf(p *v1alpha1.MachinePool, cl *v1alpha1.MachineClaim) int {
-	if most := p.Spec.MaxPriority; most != nil {
-		return int(min(cl.Spec.Priority, *most))
+	var most int32 // whoever may use a pool would go before all others
+	if p.Spec.MaxPriority != nil {
+		most = *p.Spec.MaxPriority
 	}
-	return int(cl.Spec.Priority)
+	return int(min(cl.Spec.Priority, most))
 }
 
 // isQueued tells whether a claim waits for a machine.
