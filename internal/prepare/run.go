@@ -97,15 +97,25 @@ func takeBack(ctx context.Context, sh Shell, steps []Step, want Want, of func(St
 		if script == nil || s.Wanted != nil && !s.Wanted(want) || slices.Contains(want.Skip, s.Condition) {
 			continue
 		}
-		out, _, err := r.script(ctx, script(want, r.power))
+		todo := script(want, r.power)
+		out, _, err := r.script(ctx, todo)
 		if err == nil && out.Exit != 0 {
-			err = fault.New(fault.NotPrepared, "exit code %d: %s", out.Exit, words(out))
+			err = r.notTaken(todo, out)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: take it back: %w", s.Condition, err)
 		}
 	}
 	return nil
+}
+
+// notTaken says why something was not taken back.
+func (r *runner) notTaken(s Script, out Output) error {
+	if s.As == AsUser || r.power.Root() || !r.want.Tenants || r.want.Password.Empty() {
+		return fault.New(fault.NotPrepared, "exit code %d: %s", out.Exit, words(out))
+	}
+	return fault.New(fault.NotPrepared, "user %s becomes root with its password only, which is not sent to where claims and recipes have run: %s",
+		r.power.User, words(out)).WithRemedy("Let sudo not ask this user for a password, or leave the step out of the pool's preparation.")
 }
 
 type runner struct {

@@ -38,10 +38,11 @@ func wantsSlotUser(w Want) bool { return w.Separate }
 //	mine           prints the machine's user
 //	exists USER    tells whether there is such a user
 //	ours USER      tells whether we made it
-//	alive UID      prints the processes of a user, real or effective, that have not ended
+//	alive UID      prints the processes of a user that have not ended; saved: such a one becomes the user when it likes
 //	make USER      makes the user, without a home
 //	starters USER UID  takes away what starts programs by itself
 //	leftovers USER UID HOME  takes away what is outside of the home
+//	holders UID    ends processes of others that hold what would act as the user when they execute it
 //	clean USER UID HOME      ends its processes and removes what it has
 func slotScript(w Want) string {
 	text := fmt.Sprintf(`umask 022; d=%s; machine=%s; homes=%s; f=/etc/ssh/sshd_config.d/000-outrigger-slots.conf
@@ -50,7 +51,9 @@ mine() {
     if [ -f "$i" ] && [ "$(cat "$i")" = "$machine" ]; then i=${i##*/}; echo "${i%%.machine}"; return; fi
   done
 }
-alive() { ps -A -o pid= -o uid= -o ruid= -o stat= | awk -v u="$1" '($2 == u || $3 == u) && $4 !~ /^Z/ { print $1 }'; }
+alive() {
+  ps -A -o pid= -o uid= -o ruid= -o svuid= -o stat= | awk -v u="$1" '($2 == u || $3 == u || $4 == u) && $5 !~ /^Z/ { print $1 }'
+}
 swept() { # UID FOLDER...: removes what the user has in folders that all may write to
   uid=$1; shift
   for i in "$@"; do
@@ -59,6 +62,15 @@ swept() { # UID FOLDER...: removes what the user has in folders that all may wri
     # What lies in folders of others is removed as far as they let it be found.
     find "$i/" -xdev -mindepth 1 -user "$uid" -delete >/dev/null 2>&1
     left=$(find "$i/" -xdev -mindepth 1 -maxdepth 1 -user "$uid" | head -n 1)
+    if [ -n "$left" ]; then echo "$left cannot be removed" >&2; return 1; fi
+  done
+}
+# Where those beside let it write: a program that it lends its rights to would act as the next one.
+given() { # UID HOME
+  for i in "$homes"/%s*; do
+    if [ ! -d "$i" ] || [ "$i" = "$2" ]; then continue; fi
+    find "$i/" -xdev -user "$1" -delete >/dev/null 2>&1
+    left=$(find "$i/" -xdev -user "$1" ! -type d | head -n 1)
     if [ -n "$left" ]; then echo "$left cannot be removed" >&2; return 1; fi
   done
 }
@@ -78,10 +90,12 @@ clean() { # USER UID HOME
   starters "$1" "$2" # again: until now it could write them
   leftovers "$1" "$2" "$3" || return 1
   rm -rf -- "$3" || return 1
+  given "$2" "$3" || return 1
+  holders "$2" || return 1
   left=$(alive "$2" | head -n 1)
   if [ -n "$left" ]; then echo "process $left of $1 was started meanwhile" >&2; return 1; fi
 }
-`, slotFolder, quote(string(w.Machine)), map[bool]string{true: "/Users", false: "/home"}[w.OS == "darwin"], slotPrefix)
+`, slotFolder, quote(string(w.Machine)), map[bool]string{true: "/Users", false: "/home"}[w.OS == "darwin"], slotPrefix, slotPrefix)
 	if w.OS == "darwin" {
 		return text + slotDarwin
 	}

@@ -16,10 +16,12 @@ func indented(script string) string { return strings.ReplaceAll(script, "\n", "\
 // sshd does not take the account for locked.
 const slotLinux = `exists() { getent passwd "$1" >/dev/null; }
 ours() { [ "$(getent passwd "$1" | cut -d: -f5)" = "` + slotComment + `" ]; }
-killall_of() {
-  if command -v setpriv >/dev/null 2>&1; then setpriv --reuid "$2" --clear-groups /bin/sh -c 'kill -KILL -1'
-  else ` + sudoPath + ` -n -u "$1" /bin/sh -c 'kill -KILL -1'; fi
+as_user() { # USER UID COMMAND...
+  of=$1; number=$2; shift 2
+  if command -v setpriv >/dev/null 2>&1; then setpriv --reuid "$number" --regid "$(id -g "$of")" --clear-groups "$@"
+  else ` + sudoPath + ` -n -u "$of" "$@"; fi
 }
+killall_of() { as_user "$1" "$2" /bin/sh -c 'kill -KILL -1'; }
 make() {
   shell=/bin/bash; if [ ! -x "$shell" ]; then shell=/bin/sh; fi
   if getent group "$1" >/dev/null; then groupdel "$1" || return 1; fi
@@ -30,22 +32,37 @@ starters() { # USER UID
   loginctl disable-linger "$1" >/dev/null 2>&1
   loginctl terminate-user "$1" >/dev/null 2>&1
   rm -f "/var/lib/systemd/linger/$1"
-  rm -f "/var/spool/cron/crontabs/$1" "/var/spool/cron/tabs/$1" "/var/spool/cron/$1"
+  rm -f "/var/spool/cron/crontabs/$1" "/var/spool/cron/tabs/$1" "/var/spool/cron/$1" "/var/spool/incron/$1" "/var/spool/fcron/$1"
   for i in /var/spool/cron/atjobs /var/spool/cron/atspool /var/spool/atjobs /var/spool/atspool /var/spool/at; do
     if [ -d "$i" ]; then find "$i/" -xdev -type f -user "$2" -delete; fi
   done
 }
-mounted() { # UID HOME: where file systems are that are the user's or in the way; a blank is \040 (proc(5))
-  awk -v u="$1" -v h="$2" '{
-    own = index("," $4 ",", ",user_id=" u ",") || index($2 "/", h "/") == 1 || index($2 "/", "/run/user/" u "/") == 1
-    if (own) { gsub(/\\040/, " ", $2); gsub(/\\011/, "\t", $2); gsub(/\\134/, "\\", $2); print $2 }
-  }' /proc/mounts | sort -r
+mounted() { # UID HOME: where file systems are that are the user's or in the way; a blank is \040, a new line \012 (proc(5))
+  awk -v u="$1" -v h="$2" 'index("," $4 ",", ",user_id=" u ",") || index($2 "/", h "/") == 1 ||
+    index($2 "/", "/run/user/" u "/") == 1 { print $2 }' /proc/mounts | sort -r
+}
+# Folders that the user can write to, besides the known ones. Only root's, and not below such: nobody changes the way there.
+writable() { # USER UID
+  {
+    echo '3 /'; for i in /home /mnt /opt /run /srv /usr/local /var; do echo "5 $i/"; done
+    awk '$3 ~ /^(ext[234]|xfs|btrfs|zfs|f2fs|tmpfs|mqueue)$/ && $4 ~ /^rw/ && $2 != "/" && $2 !~ /\\/ { print "5 " $2 "/" }' /proc/mounts
+  } | while read -r n i; do
+    as_user "$1" "$2" find "$i" -xdev -maxdepth "$n" -type d \( ! -user 0 -prune -o -writable -print -prune \) 2>/dev/null </dev/null
+  done | sort -u
+}
+holders() { # UID
+  find -L /proc/[0-9]*/exe /proc/[0-9]*/fd/ -maxdepth 1 -type f -user "$1" \( -perm -4000 -o -perm -2000 \) 2>/dev/null |
+  while IFS=/ read -r _ _ p _; do
+    if [ "$(ps -o ruid= -p "$p" | tr -d ' ')" != 0 ]; then kill -KILL "$p" 2>/dev/null; fi
+  done
+  return 0
 }
 leftovers() { # USER UID HOME
-  mounted "$2" "$3" | while IFS= read -r i; do umount -l "$i"; done
+  mounted "$2" "$3" | sed 's/%/%%/g' | while IFS= read -r i; do i=$(printf "${i}x"); umount -l "${i%x}"; done
   if [ -n "$(mounted "$2" "$3")" ]; then echo "$(mounted "$2" "$3" | head -n 1) stays mounted" >&2; return 1; fi
   rm -rf -- "/run/user/$2" "/var/mail/$1" "/var/spool/mail/$1" || return 1
   swept "$2" /tmp /var/tmp /dev/shm /dev/mqueue /run/lock /var/lock /var/crash || return 1
+  writable "$1" "$2" | while IFS= read -r i; do swept "$2" "$i" || exit 1; done || return 1
   for i in shm:m msg:q sem:s; do
     awk -v u="$2" 'NR == 1 { for (n = 1; n <= NF; n++) if ($n == "uid" || $n == "cuid") c[n] }
 NR > 1 { for (n in c) if ($n == u) { print $2; break } }' "/proc/sysvipc/${i%:*}" |
@@ -79,6 +96,7 @@ starters() { # USER UID
   rm -f "/usr/lib/cron/tabs/$1" "/var/db/com.apple.xpc.launchd/disabled.$2.plist"
   if [ -d /usr/lib/cron/jobs ]; then find /usr/lib/cron/jobs/ -xdev -type f -user "$2" -delete; fi
 }
+holders() { :; } # nobody executes what he holds open
 leftovers() { # USER UID HOME
   mount | sed -n "s/^.* on \(.*\) (.*mounted by $1[,)].*/\1/p" | while IFS= read -r i; do umount -f "$i" || exit 1; done || return 1
   rm -rf -- "/var/mail/$1" || return 1

@@ -84,3 +84,39 @@ func TestPasswordIsNotSentToTheUserOfASlot(t *testing.T) {
 		t.Errorf("the user of the slot has read the password:\n%s", stolen)
 	}
 }
+
+// A recipe runs as the login before an image is made of the machine: what takes the password is done before it. Without
+// that, what takes root then needs a sudo that does not ask.
+func TestPasswordIsNotSentAfterARecipe(t *testing.T) {
+	for name, reopened := range map[string]bool{"as a build does": true, "without what it does first": false} {
+		t.Run(name, func(t *testing.T) {
+			m := newMac(t, macshell.Options{Linux: true})
+			m.Do(`rm -f /usr/bin/systemctl; sh -c 'trap : HUP; while :; do sleep 0.05; done' >/dev/null 2>&1 & echo $! >/run/sshd.pid`)
+			m.want.PasswordOff = true
+			ready := m.prepare()
+			own := m.Endpoint()
+			own.Auth = machine.Auth{Keys: []machine.Secret{m.key.Secret()}}
+			if reopened {
+				if err := prepare.Reopen(t.Context(), m.visit(), own); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m.Write("Users/admin/.bashrc", takesInput)
+			m.Do("usermod --shell /bin/bash admin")
+			v := m.visit()
+			v.Want.Password, v.Want.AgentRoot = machine.NewSecret("known-to-us-alone"), ready.Agent.Root
+			switch err := prepare.Unmake(t.Context(), v, own); {
+			case reopened && err != nil:
+				t.Errorf("nothing takes root any more: %v", err)
+			case !reopened && (err == nil || !strings.Contains(err.Error(), "PasswordOff") || !strings.Contains(err.Error(), "with its password only")):
+				t.Errorf("got %v, want that what lets nobody in stays and is told", err)
+			}
+			if stolen := m.Read("Users/admin/stolen"); strings.Contains(stolen, "known-to-us-alone") {
+				t.Errorf("the recipe has read the password:\n%s", stolen)
+			}
+			if err := m.mayEnter(machine.Auth{Password: machine.NewSecret(macshell.Password)}); reopened && err != nil {
+				t.Errorf("the image's password: %v", err)
+			}
+		})
+	}
+}

@@ -13,7 +13,9 @@ import (
 // folder, and each step takes back what must not be in an image. What is left of the preparation, such as power settings
 // or links of the root folder, the next one finds and accepts. own is how the machine is entered since
 // it was prepared; afterwards it is entered as it was the first time. What the machine has not written to its disk yet it writes.
+// An image's recipe has run as the login, so the password is not sent, as after a claim.
 func Unmake(ctx context.Context, v Visit, own machine.Endpoint) error {
+	v.Want.Tenants = true
 	return v.with(ctx, own, func(c *reach.Client) error {
 		sh := Over(c)
 		r := runner{sh: sh, want: v.Want}
@@ -32,6 +34,14 @@ func Unmake(ctx context.Context, v Visit, own machine.Endpoint) error {
 			err = fault.New(fault.RemoteFile, "sync: exit code %d: %s", out.Exit, words(out))
 		}
 		return err
+	})
+}
+
+// Reopen takes back before an image's recipe runs what takes root, so that the login's password need not be sent
+// afterwards: the machine lets passwords in again. [Unmake] takes back the rest.
+func Reopen(ctx context.Context, v Visit, own machine.Endpoint) error {
+	return v.with(ctx, own, func(c *reach.Client) error {
+		return takeBack(ctx, Over(c), Plan(v.Want.OS), v.Want, func(s Step) func(Want, Power) Script { return s.Strip })
 	})
 }
 

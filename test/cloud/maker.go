@@ -69,6 +69,9 @@ func (m *Maker) enter(claim string, by int) {
 	}
 }
 
+// Reopen implements images.Maker.
+func (m *Maker) Reopen(context.Context, handoff.Claim, pools.Work) error { return nil }
+
 // Provision implements images.Maker.
 func (m *Maker) Provision(ctx context.Context, c handoff.Claim, r imagebuild.Recipe, out io.Writer) error {
 	m.enter(c.Name, 1)

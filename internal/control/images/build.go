@@ -66,7 +66,12 @@ func (r *reconciler) build(ctx context.Context, l *look) error {
 	limit, cancel := context.WithTimeoutCause(ctx, timeout, errLate)
 	defer cancel()
 	said := &tail{log: r.Log.With("image", l.image.Name, "machine", name)}
-	err = r.attended(limit, l, said, func(ctx context.Context) error { return r.Maker.Provision(ctx, *login, l.recipe, said) })
+	err = r.attended(limit, l, said, func(ctx context.Context) error {
+		if err := r.with(ctx, l, *login, r.Maker.Reopen); err != nil {
+			return err
+		}
+		return r.Maker.Provision(ctx, *login, l.recipe, said)
+	})
 	if err == nil {
 		err = r.save(limit, l, *login)
 	}
@@ -203,7 +208,7 @@ func (r *reconciler) save(ctx context.Context, l *look, login handoff.Claim) err
 		return err
 	}
 	r.event(l.image, normal, "BuildSaving", fmt.Sprintf("files and script are done: machine %s is saved as image %s", login.Machine, l.wanted))
-	err := r.unmake(ctx, l, login)
+	err := r.with(ctx, l, login, r.Maker.Unmake)
 	if err == nil {
 		_, err = l.saver.SaveImage(ctx, login.Machine, l.wanted)
 	}
@@ -230,7 +235,10 @@ func (r *reconciler) save(ctx context.Context, l *look, login handoff.Claim) err
 	return err
 }
 
-func (r *reconciler) unmake(ctx context.Context, l *look, login handoff.Claim) error {
+// with does something to the machine as the pool knows it.
+func (r *reconciler) with(
+	ctx context.Context, l *look, login handoff.Claim, do func(context.Context, handoff.Claim, pools.Work) error,
+) error {
 	made, err := l.place.Get(ctx, machine.Name(login.Machine))
 	if err != nil {
 		return err
@@ -238,7 +246,7 @@ func (r *reconciler) unmake(ctx context.Context, l *look, login handoff.Claim) e
 	if l.place.Adopt != nil {
 		made.Endpoint = l.place.Adopt(made.Endpoint)
 	}
-	return r.Maker.Unmake(ctx, login, pools.Work{Machine: made, Pool: l.pool})
+	return do(ctx, login, pools.Work{Machine: made, Pool: l.pool})
 }
 
 // finish writes down that the image is there. Pools use it if it is still what is asked for: the next look sees to that.

@@ -28,6 +28,9 @@ import (
 
 // A Maker works on the machine that becomes an image, over SSH.
 type Maker interface {
+	// Reopen takes back what an image must not have and takes the login's password to take back: before the recipe, which
+	// could read that later.
+	Reopen(ctx context.Context, c handoff.Claim, w pools.Work) error
 	// Provision carries out the recipe. What files and script say goes to out. A script that
 	// fails is a fault with an [imagebuild.ScriptError] in it.
 	Provision(ctx context.Context, c handoff.Claim, r imagebuild.Recipe, out io.Writer) error

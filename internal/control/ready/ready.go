@@ -166,6 +166,11 @@ func (r *Readier) Leave(ctx context.Context, w pools.Work, c *handoff.Claim) err
 	return prepare.Depart(ctx, v, own)
 }
 
+// Reopen takes back, before an image's recipe runs, what takes the password: see [prepare.Reopen].
+func (r *Readier) Reopen(ctx context.Context, c handoff.Claim, w pools.Work) error {
+	return prepare.Reopen(ctx, r.visitWithout(w), c.Reach())
+}
+
 // Provision carries out an image's recipe: see [imagebuild.Provision].
 func (r *Readier) Provision(ctx context.Context, c handoff.Claim, recipe imagebuild.Recipe, out io.Writer) error {
 	log := r.log.With("machine", c.Machine)
