@@ -65,7 +65,7 @@ TEST_PACKAGES := gcc libc6-dev make git procps openssh-client openssh-server sud
 	busybox-static zsh ksh tcsh fish \
 	qemu-system-x86 qemu-utils mmdebstrap fakeroot uidmap e2fsprogs dosfstools dropbear-bin cpio \
 	binutils-mingw-w64-x86-64 wine64 \
-	iproute2 microsocks tinyproxy dante-server wireguard-go wireguard-tools curl python3-minimal
+	iproute2 microsocks tinyproxy dante-server wireguard-go wireguard-tools curl python3-minimal cron at
 
 .PHONY: test
 test: go ## all tests that need no cluster

@@ -25,17 +25,24 @@ import (
 	"outrigger.dev/outrigger/internal/rawpath"
 )
 
-// places are files and folders below the home. A folder is recorded with all that is in it.
+// places are files and folders below the home, as patterns of package path. A folder is recorded with all that is in it.
 var places = strings.Fields(`
-	.profile .bash_profile .bash_login .bash_logout .bashrc .bash_aliases .bashrc.d .profile.d
+	.profile .bash_profile .bash_login .bash_logout .bashrc .bash_aliases .bashrc.d .profile.d .bash_completion .dircolors .lessfilter
 	.zshenv .zprofile .zshrc .zlogin .zlogout .oh-my-zsh/custom .cshrc .tcshrc .login .logout .kshrc .mkshrc .inputrc
-	.config/fish .config/environment.d .config/systemd .config/autostart .config/git .config/user-tmpfiles.d .local/share/systemd
-	.pam_environment .xprofile .xsession .xsessionrc .xinitrc .forward .rhosts .shosts
-	.ssh .netrc .gitconfig .git-credentials .git-templates .hgrc .curlrc .wgetrc .npmrc .yarnrc .yarnrc.yml .pypirc .gemrc .bundle/config
-	.config/pip .cargo/config.toml .cargo/env .cargo/credentials.toml .gradle/init.gradle .gradle/init.d .gradle/gradle.properties .m2/settings.xml
-	.docker/config.json .aws .kube/config .vimrc .vim/vimrc .config/nvim .gdbinit .lldbinit .tmux.conf .screenrc .gnupg/gpg.conf
-	.gnupg/gpg-agent.conf .MacOSX
-	Library/LaunchAgents Library/LaunchDaemons Library/Scripts`)
+	bin .local/bin .local/share/bash-completion .local/share/dbus-1 .local/share/systemd
+	.config/fish .config/environment.d .config/systemd .config/autostart .config/git .config/user-tmpfiles.d .config/powershell
+	.pam_environment .xprofile .xsession .xsessionrc .xinitrc .forward .procmailrc .mailcap .rhosts .shosts
+	.ssh .netrc .gitconfig .git-credentials .git-templates .hgrc .subversion/config .curlrc .wgetrc .npmrc .yarnrc .yarnrc.yml .bunfig.toml
+	.pypirc .pip .config/pip .config/uv .condarc .gemrc .bundle/config .config/go .config/containers .config/nix .config/gh
+	.cargo/bin .cargo/config.toml .cargo/env .cargo/credentials.toml .mavenrc .m2/settings.xml .sbt
+	.gradle/init.gradle .gradle/init.d .gradle/gradle.properties .Rprofile .Renviron .irbrc .pryrc .perldb
+	.local/lib/python*/site-packages/*.pth .local/lib/python*/site-packages/usercustomize.py .local/lib/python*/site-packages/sitecustomize.py
+	.docker/config.json .aws .kube/config .vimrc .vim/vimrc .config/nvim .emacs .emacs.d/init.el .gdbinit .lldbinit .tmux.conf .screenrc
+	.gnupg/gpg.conf .gnupg/gpg-agent.conf .MacOSX
+	Library/LaunchAgents Library/LaunchDaemons Library/Scripts Library/Services Library/Workflows
+	Library/Python/*/lib/python/site-packages/*.pth Library/Python/*/lib/python/site-packages/usercustomize.py
+	Library/Preferences/com.apple.loginitems.plist Library/Preferences/com.apple.loginwindow.plist
+	Library/Preferences/com.apple.security.plist Library/Application?Support/com.apple.backgroundtaskmanagementagent`)
 
 // keysFile is the list of keys that may log in. What the controller put there for the next lease stays.
 const keysFile = ".ssh/authorized_keys"
@@ -45,6 +52,8 @@ const ours = " outrigger:"
 
 const (
 	maxData    = 256 << 10 // of a file's content that is kept
+	maxKept    = 32 << 20  // of all files
+	maxRead    = 256 << 20 // of a file's content that is looked at: a tenant's may have no end
 	maxEntries = 100000
 	maxRecord  = 64 << 20
 )
@@ -59,7 +68,21 @@ type entry struct {
 }
 
 func (e *entry) same(o entry) bool {
-	return e.Mode == o.Mode && e.Link == o.Link && bytes.Equal(e.Data, o.Data) && bytes.Equal(e.Sum, o.Sum)
+	if e.Mode != o.Mode || e.Link != o.Link {
+		return false
+	}
+	if e.Sum == nil && o.Sum == nil {
+		return bytes.Equal(e.Data, o.Data)
+	}
+	return bytes.Equal(e.sum(), o.sum())
+}
+
+func (e *entry) sum() []byte {
+	if e.Sum != nil {
+		return e.Sum
+	}
+	sum := sha256.Sum256(e.Data)
+	return sum[:]
 }
 
 // A file is an entry with its path below the home, with slashes.
@@ -75,6 +98,7 @@ type record struct {
 	Jobs  []string       `json:"jobs,omitempty"`  // of at
 	Temp  []rawpath.Path `json:"temp,omitempty"`  // what of this user is in the folders for temporary files
 	Tasks []string       `json:"tasks,omitempty"` // processes, by number and start
+	IPC   []string       `json:"ipc,omitempty"`   // of System V
 }
 
 // A Home is that of the agent's user.
@@ -87,7 +111,7 @@ type Home struct {
 
 // Record writes down what the home is like, and returns the digest of that.
 func (h Home) Record(ctx context.Context) ([]byte, error) {
-	files, err := h.scan()
+	files, err := h.scan(false)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +120,7 @@ func (h Home) Record(ctx context.Context) ([]byte, error) {
 		rec.Files = append(rec.Files, file{rawpath.Path(name), files[name]})
 	}
 	if h.Sole {
-		rec.Tasks = tasks()
+		rec.Tasks, rec.IPC = tasks(), segments()
 		for _, name := range h.temporary() {
 			rec.Temp = append(rec.Temp, rawpath.Path(name))
 		}
@@ -116,33 +140,56 @@ func (h Home) Record(ctx context.Context) ([]byte, error) {
 	return sum[:], disk.Fault("record of the home", err)
 }
 
-// scan reads all places.
-func (h Home) scan() (map[string]entry, error) {
-	found := map[string]entry{}
+// scan reads all places. With open it gives itself what it must have to look into a folder, which is told as it was.
+func (h Home) scan(open bool) (map[string]entry, error) {
+	s := scanner{Home: h, open: open, found: map[string]entry{}}
 	for _, place := range places {
-		for _, parent := range parents(place) {
-			if err := h.add(found, parent, false); err != nil {
-				return nil, err
-			}
-		}
-		if err := h.add(found, place, true); err != nil {
+		if err := s.match("", strings.Split(place, "/")); err != nil {
 			return nil, err
 		}
 	}
-	return found, nil
+	return s.found, nil
 }
 
-// parents returns the folders above a place, outermost first.
-func parents(place string) (all []string) {
-	for dir := path.Dir(place); dir != "."; dir = path.Dir(dir) {
-		all = append(all, dir)
+type scanner struct {
+	Home
+	open  bool
+	found map[string]entry
+	kept  int // bytes of content
+}
+
+// match reads what the rest of a pattern stands for in a folder, and the folders on the way there.
+func (h *scanner) match(in string, rest []string) error {
+	names := rest[:1]
+	if strings.ContainsAny(rest[0], "*?") {
+		entries, err := os.ReadDir(filepath.Join(h.Dir, filepath.FromSlash(in)))
+		if err != nil && !absent(err) && !errors.Is(err, fs.ErrPermission) {
+			return disk.Fault("home", err)
+		}
+		names = nil
+		for _, e := range entries {
+			if ok, err := path.Match(rest[0], e.Name()); err == nil && ok {
+				names = append(names, e.Name())
+			}
+		}
 	}
-	slices.Reverse(all)
-	return all
+	for _, name := range names {
+		err := h.add(path.Join(in, name), len(rest) == 1)
+		if err == nil && len(rest) > 1 {
+			err = h.match(path.Join(in, name), rest[1:])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // add reads what is at name, and with deep what is in it.
-func (h Home) add(found map[string]entry, name string, deep bool) error {
+func (h *scanner) add(name string, deep bool) error {
+	if _, seen := h.found[name]; seen && !deep {
+		return nil // the folder of several places
+	}
 	full := filepath.Join(h.Dir, filepath.FromSlash(name))
 	info, err := os.Lstat(full)
 	if absent(err) {
@@ -151,7 +198,7 @@ func (h Home) add(found map[string]entry, name string, deep bool) error {
 	if err != nil {
 		return disk.Fault("home", err)
 	}
-	if len(found) >= maxEntries {
+	if len(h.found) >= maxEntries {
 		return fault.New(fault.RemoteFile, "home: more than %d entries in the places that are looked after", maxEntries)
 	}
 	e := entry{Mode: info.Mode()}
@@ -161,7 +208,9 @@ func (h Home) add(found map[string]entry, name string, deep bool) error {
 		to, err = os.Readlink(full)
 		e.Link = rawpath.Path(to)
 	case info.Mode().IsRegular():
-		err = e.read(full)
+		err = h.read(&e, full)
+	case info.IsDir() && h.open && info.Mode()&0o700 != 0o700:
+		err = os.Chmod(full, info.Mode().Perm()|0o700)
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		e.Sum, err = unreadable, nil // root's, so no tenant could change it
@@ -169,7 +218,7 @@ func (h Home) add(found map[string]entry, name string, deep bool) error {
 	if err != nil {
 		return disk.Fault("home", err)
 	}
-	found[name] = e
+	h.found[name] = e
 	if !deep || !info.IsDir() {
 		return nil
 	}
@@ -178,7 +227,7 @@ func (h Home) add(found map[string]entry, name string, deep bool) error {
 		return disk.Fault("home", err)
 	}
 	for _, sub := range entries {
-		if err := h.add(found, name+"/"+sub.Name(), true); err != nil {
+		if err := h.add(name+"/"+sub.Name(), true); err != nil {
 			return err
 		}
 	}
@@ -188,15 +237,16 @@ func (h Home) add(found map[string]entry, name string, deep bool) error {
 // unreadable stands for the digest of a file that may not be read.
 var unreadable = []byte("unreadable")
 
-// read reads a file's content, or its digest if it is large.
-func (e *entry) read(full string) error {
+// read reads a file's content, or its digest if it is large or much is kept already.
+func (h *scanner) read(e *entry, full string) error {
 	f, err := os.Open(full)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	data, sum, err := contents(f)
+	data, sum, err := contents(f, min(maxData, maxKept-h.kept))
 	e.Data, e.Sum = data, sum
+	h.kept += len(data)
 	return err
 }
 

@@ -113,7 +113,7 @@ func (h Home) temporary() (all []string) {
 	if os.Geteuid() == 0 {
 		return nil
 	}
-	for _, dir := range []string{"/tmp", "/var/tmp", "/dev/shm"} {
+	for _, dir := range []string{"/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock", "/run/screen", "/run/tmux"} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			continue // not on this system
@@ -132,12 +132,12 @@ func (h Home) temporary() (all []string) {
 	return all
 }
 
-// tasks returns this user's processes that no session is above of. Root's are the system's own.
+// tasks returns the processes with which this user's trees begin. Root's are the system's own.
 func tasks() []string {
 	if os.Geteuid() == 0 {
 		return nil
 	}
-	all, err := proc.Orphans()
+	all, err := proc.OfUser()
 	if err != nil {
 		return nil // then those of a tenant are not told from others
 	}
@@ -148,22 +148,30 @@ func tasks() []string {
 	return names
 }
 
-// endTasks kills those that were not there, with all that they have started.
-func endTasks(ctx context.Context, was []string) []disk.Left {
+// taskRounds is how often it is looked for processes that were started meanwhile.
+const taskRounds = 20
+
+// endTasks kills those that were not there, with all that they have started: other logins too.
+func endTasks(ctx context.Context, was []string) (left []disk.Left) {
 	if os.Geteuid() == 0 {
 		return nil
 	}
-	all, err := proc.Orphans()
-	if err != nil {
-		return []disk.Left{{Path: "processes", Why: err.Error()}}
-	}
-	var left []disk.Left
-	for _, o := range all {
-		if slices.Contains(was, o.String()) {
-			continue
+	for range taskRounds {
+		all, err := proc.OfUser()
+		if err != nil {
+			return []disk.Left{{Path: "processes", Why: err.Error()}}
 		}
-		if err := proc.Kill(ctx, o); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			left = append(left, disk.Left{Path: "process " + o.String(), Why: err.Error()})
+		all = slices.DeleteFunc(all, func(o proc.Identity) bool { return slices.Contains(was, o.String()) })
+		if len(all) == 0 {
+			return nil
+		}
+		left = nil
+		for _, o := range all {
+			why := "was there again each time"
+			if err := proc.Kill(ctx, o); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				why = err.Error()
+			}
+			left = append(left, disk.Left{Path: "process " + o.String(), Why: why})
 		}
 	}
 	return left

@@ -20,4 +20,8 @@ func (Home) temporary() []string { return nil }
 
 func tasks() []string { return nil }
 
+func segments() []string { return nil }
+
+func removeSegments([]string) []disk.Left { return nil }
+
 func endTasks(context.Context, []string) []disk.Left { return nil }

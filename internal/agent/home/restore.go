@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -37,6 +38,7 @@ func (h Home) Restore(ctx context.Context, digest []byte) (left []disk.Left) {
 	left = append(left, restoreCrontab(ctx, rec.Cron)...)
 	left = append(left, removeJobs(ctx, rec.Jobs)...)
 	if h.Sole {
+		left = append(left, removeSegments(rec.IPC)...)
 		for _, name := range h.temporary() {
 			if slices.Contains(rec.Temp, rawpath.Path(name)) {
 				continue
@@ -50,7 +52,7 @@ func (h Home) Restore(ctx context.Context, digest []byte) (left []disk.Left) {
 }
 
 func (h Home) restoreFiles(ctx context.Context, was map[string]entry) (left []disk.Left) {
-	now, err := h.scan()
+	now, err := h.scan(true)
 	if err != nil {
 		return []disk.Left{{Path: h.Dir, Why: err.Error()}}
 	}
@@ -86,7 +88,15 @@ func (h Home) restoreFiles(ctx context.Context, was map[string]entry) (left []di
 
 // place tells whether name is a place that is looked after, or in one.
 func place(name string) bool {
-	return slices.ContainsFunc(places, func(p string) bool { return name == p || strings.HasPrefix(name, p+"/") })
+	parts := strings.Split(name, "/")
+	return slices.ContainsFunc(places, func(pattern string) bool {
+		n := strings.Count(pattern, "/") + 1
+		if len(parts) < n {
+			return false
+		}
+		ok, err := path.Match(pattern, strings.Join(parts[:n], "/"))
+		return err == nil && ok
+	})
 }
 
 func (h Home) remove(ctx context.Context, name string) error {
@@ -154,15 +164,21 @@ func keys(full string, was []byte) ([]byte, error) {
 	return append([]byte{}, b.Bytes()...), nil
 }
 
-// contents reads what is kept of a file.
-func contents(f io.Reader) (data, sum []byte, err error) {
-	head, err := io.ReadAll(io.LimitReader(f, maxData+1))
-	if err != nil || len(head) <= maxData {
+// contents reads what is kept of a file: all of it, or a digest if that is more than most.
+func contents(f *os.File, most int) (data, sum []byte, err error) {
+	head, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if err != nil || len(head) <= most {
 		return head, nil, err
 	}
 	h := sha256.New()
 	h.Write(head)
-	_, err = io.Copy(h, f)
+	n, err := io.Copy(h, io.LimitReader(f, maxRead-int64(len(head))))
+	if int64(len(head))+n == maxRead && err == nil {
+		var info fs.FileInfo
+		if info, err = f.Stat(); err == nil {
+			fmt.Fprintf(h, " of %d bytes", info.Size())
+		}
+	}
 	return nil, h.Sum(nil), err
 }
 

@@ -3,6 +3,7 @@ package proc
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -24,10 +25,17 @@ func programOf(pid int) (path string, ok bool) {
 }
 
 // manager is false: launchd is process 1.
-func manager(string) bool { return false }
+func manager(int, string) bool { return false }
 
-// systems tells whether launchd starts the program for each user who is logged in.
+// systems tells whether launchd starts the program for each user who is logged in. Among the system's are some that do
+// whatever they are told: interpreters, and SSH's server, of which a user can start one of his own.
 func systems(path string) bool {
+	name := strings.ToLower(filepath.Base(path))
+	for _, other := range []string{"sshd", "ruby", "python", "perl", "tclsh", "wish", "jsc", "osascript"} {
+		if strings.HasPrefix(name, other) {
+			return false
+		}
+	}
 	for _, dir := range []string{"/System/", "/usr/libexec/", "/usr/sbin/", "/Library/Apple/"} {
 		if strings.HasPrefix(path, dir) {
 			return true
