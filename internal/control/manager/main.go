@@ -132,10 +132,11 @@ func (f *flags) options(log *slog.Logger) (Options, error) {
 		return Options{}, err
 	}
 	over := readier(agents, log)
+	where := places.New(all.Place{State: f.state, Agents: agents, Log: log}).Behind(hub)
 	o := Options{
 		Namespace: f.namespace, ClusterID: f.clusterID, LeaderElect: f.elect,
 		MetricsAddress: f.metrics, ProbeAddress: f.health, Log: log,
-		Places:  places.New(all.Place{State: f.state, Agents: agents, Log: log}).Behind(hub),
+		Places: where, LeasesWith: where.LeasesWith,
 		Readier: over, Maker: over,
 	}
 	if hub != nil {

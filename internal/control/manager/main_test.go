@@ -112,6 +112,10 @@ func TestTheController(t *testing.T) {
 		}
 		return nil
 	})
+	var leases corev1.Secret
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "outrigger-system", Name: "outrigger-leases"}, &leases); err != nil || len(leases.Data["secret"]) != 32 {
+		t.Errorf("what slots are taken with: %d bytes, %v", len(leases.Data["secret"]), err)
+	}
 	if text, err := get("http://" + metrics + "/metrics"); err != nil || !strings.Contains(text, "controller_runtime_webhook_requests_total") {
 		t.Errorf("metrics: %v", err)
 	}

@@ -30,6 +30,7 @@ import (
 	"outrigger.dev/outrigger/internal/control/pools"
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/handoff"
+	"outrigger.dev/outrigger/internal/machine"
 )
 
 // Options say how the controller runs.
@@ -42,6 +43,7 @@ type Options struct {
 	Lease          Lease
 	Webhook        *webhook.Webhook // nil: this controller does not answer the API server
 	Places         pools.Places
+	LeasesWith     func(machine.Secret) // hears what the keys of slots are derived from; may be nil
 	Readier        pools.Readier
 	Maker          images.Maker                               // nil: MachineImages are not built
 	Renew          func(handoff.Claim) (handoff.Claim, error) // see [pools.Options]
@@ -80,6 +82,13 @@ func New(ctx context.Context, rc *rest.Config, o Options) (ctrl.Manager, error) 
 				WithRemedy("Check the connection to the API server, or give --cluster-id.")
 		}
 		o.ClusterID = string(system.UID)[:8]
+	}
+	if o.LeasesWith != nil {
+		secret, err := leaseSecret(ctx, mgr.GetAPIReader(), mgr.GetClient(), o.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		o.LeasesWith(secret)
 	}
 	err = pools.Setup(ctx, mgr, pools.Options{
 		Namespace: o.Namespace, Owner: "k8s-" + o.ClusterID,

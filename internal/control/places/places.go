@@ -48,6 +48,15 @@ func (s *Places) Behind(hub *Hub) *Places {
 	return s
 }
 
+// LeasesWith has the slots of hosts be taken with keys that are derived from secret: who has a claim on such a host
+// can then neither give back nor see the leases that stand for slots.
+func (s *Places) LeasesWith(secret machine.Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.place.Secret = secret
+	clear(s.open)
+}
+
 // Open implements [pools.Places].
 func (s *Places) Open(p *v1alpha1.MachinePool, login, access *corev1.Secret) (pools.Place, error) {
 	version := ""

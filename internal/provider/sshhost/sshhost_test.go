@@ -354,6 +354,43 @@ func TestLeaseBelongsToItsOwner(t *testing.T) {
 	}
 }
 
+// Whoever gets to the agent of the host by another key, as a claim does that runs as the login, cannot see, use or give back
+// the leases that stand for slots; they take their room all the same.
+func TestSlotsAreOfWhoTookThem(t *testing.T) {
+	built, host := deliver.Dirs(agents.Dir(t)), hostOf(t, "mac", sshd.Start(t, sshd.Options{}), 1)
+	as := func(secret string) provider.Provider {
+		p, err := sshhost.New("lab", sshhost.Config{Hosts: []sshhost.Host{host}, Secret: machine.NewSecret(secret)}, built, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	ours := as("of the controller")
+	create(t, ours, "a")
+	for _, secret := range []string{"", "of a claim"} {
+		theirs := as(secret)
+		if all, err := theirs.List(t.Context(), ""); err != nil || len(all) > 0 {
+			t.Errorf("with key %q: %v, %v; want nothing to be seen", secret, all, err)
+		}
+		if m, err := theirs.Create(t.Context(), spec("a")); err == nil {
+			t.Errorf("with key %q: got %+v", secret, m)
+		}
+		if _, err := theirs.Create(t.Context(), spec("b")); !fault.Is(err, fault.NoCapacity) {
+			t.Errorf("with key %q: got %v, want that the slot is taken", secret, err)
+		}
+		if err := theirs.Delete(t.Context(), "a"); err != nil {
+			t.Logf("with key %q: %v", secret, err)
+		}
+		if _, err := ours.Get(t.Context(), "a"); err != nil {
+			t.Errorf("with key %q the slot was given back: %v", secret, err)
+		}
+	}
+	if err := ours.Delete(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	create(t, as(""), "b")
+}
+
 func TestConfig(t *testing.T) {
 	ok := sshhost.Login{Address: "mac"}
 	for _, tt := range []struct {
