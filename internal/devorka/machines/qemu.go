@@ -153,6 +153,10 @@ if ! grep -q '^admin:' /etc/passwd; then
 	mkdir -p /home/admin
 	chown 501:20 /home/admin
 fi
+if [ ! -e /Users/admin ]; then
+	mkdir -p /Users
+	ln -s /home/admin /Users/admin
+fi
 mkdir -p -m 755 /run/orka
 mkdir -p -m 700 /run/orka/keys
 [ -L /etc/dropbear ] || rm -rf /etc/dropbear
