@@ -27,6 +27,7 @@ type host struct {
 	wine   *wine.Wine
 	binary string
 	root   string // as Windows knows it
+	key    string // of whom it is called by
 }
 
 func newHost(t *testing.T) *host {
@@ -89,7 +90,7 @@ func (h *host) open(ctx context.Context, verb string) (*wire.Conn, error) {
 		return nil, err
 	}
 	conn := wire.NewConn(&pipe{Reader: out, WriteCloser: in, cmd: cmd})
-	if err := conn.Greet("test", machine.Platform{OS: "linux", Arch: "amd64"}); err != nil {
+	if err := conn.GreetAs("test", machine.Platform{OS: "linux", Arch: "amd64"}, h.key); err != nil {
 		return nil, err
 	}
 	return conn, conn.Flush()
@@ -217,6 +218,9 @@ func TestAgentForWindows(t *testing.T) {
 			t.Errorf("left behind: %q", left)
 		}
 	})
+
+	t.Run("leases are of who has their key", func(t *testing.T) { leasesOfWhoHasTheirKey(t, h) })
+	t.Run("the home is put back", func(t *testing.T) { homeIsPutBack(t, h) })
 
 	if err := h.call(wire.MethodLeaseRelease, wire.LeaseRelease{Name: "a"}, nil); err != nil {
 		t.Error(err)
