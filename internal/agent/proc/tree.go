@@ -28,7 +28,8 @@ func family(table []entry, id Identity, self int, marked func(pid int) bool) []e
 	in := make(map[int]bool)
 	for _, e := range table {
 		sameSession := ours && (e.session == id.PID || e.group == id.PID) && e.start >= id.Start
-		if !excluded[e.pid] && (sameSession || !e.zombie && marked(e.pid)) {
+		main := ours && e.pid == id.PID && e.start == id.Start // which need not lead a session or group
+		if !excluded[e.pid] && (main || sameSession || !e.zombie && marked(e.pid)) {
 			in[e.pid] = true
 		}
 	}

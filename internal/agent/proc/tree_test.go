@@ -21,6 +21,8 @@ func TestFamily(t *testing.T) {
 		{"an orphan that left the session is known by its mark, its children by their parent",
 			[]entry{{pid: 300, parent: 10, group: 300, session: 300, start: 60}, {pid: 301, parent: 300, group: 301, session: 301, start: 61}},
 			[]int{300}, []int{300, 301}},
+		{"a main process that leads nothing",
+			[]entry{{pid: 100, parent: 1, group: 90, session: 80, start: 50}, {pid: 101, parent: 1, group: 90, session: 80, start: 51}}, nil, []int{100}},
 		{"a session whose leader died is still ours",
 			[]entry{{pid: 101, parent: 1, group: 100, session: 100, start: 51}}, nil, []int{101}},
 		{"a number that was used again is not",
