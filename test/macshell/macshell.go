@@ -97,7 +97,7 @@ func Start(tb testing.TB, o Options) *Mac {
 // world makes the view and holds it. /tmp stays this computer's: the server's keys
 // and the programs under test are there.
 const world = `set -e
-mount -t tmpfs none "$1"
+mount -t tmpfs -o mode=700 none "$1" # nobody of the view's users gets to what is below it
 mkdir "$1/up" "$1/work" "$1/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/up,workdir=$1/work" "$1/root"
 for d in proc dev sys tmp; do mount --rbind "/$d" "$1/root/$d"; done
