@@ -3,18 +3,17 @@
 package images_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"outrigger.dev/outrigger/test/controller"
 )
 
 // The controller dies at each of its writes about an image and its claim, once before and once after the API server
@@ -23,9 +22,9 @@ import (
 func TestKilledAnywhere(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for at := 1; ; at++ {
-			k := &killer{at: int64(at), after: after}
+			k := &controller.Killer{At: at, After: after, Names: name}
 			t.Run(fmt.Sprintf("write %d, after it %t", at, after), func(t *testing.T) { oneLife(t, k) })
-			if !k.dead.Load() {
+			if !k.Dead() {
 				if at <= 6 {
 					t.Errorf("only %d writes; want at least: finalizer, claim, its status, script, saving, done, in use", at-1)
 				}
@@ -39,18 +38,16 @@ func TestKilledAnywhere(t *testing.T) {
 }
 
 // oneLife is the whole life of an image, with a controller that k kills, and then another.
-func oneLife(t *testing.T, k *killer) {
+func oneLife(t *testing.T, k *controller.Killer) {
 	t.Helper()
 	w := newWorld(t)
 	w.maker.Go()
-	config := rest.CopyConfig(w.config)
-	config.Wrap(k.wrap)
 	w.makePool(0, 2, nil)
 	w.makeImage("echo one\nwait", nil)
-	stop := w.controlBy(config)
+	stop := w.controlBy(k.Config(w.config))
 	var once sync.Once
 	w.meanwhile = func() {
-		if k.dead.Load() {
+		if k.Died() {
 			once.Do(func() {
 				stop()
 				stop = w.control()
@@ -74,38 +71,9 @@ func oneLife(t *testing.T, k *killer) {
 	next()
 }
 
-// A killer lets a controller die at one of its writes about images and claims.
-type killer struct {
-	at    int64
-	after bool // the write is carried out, and the controller never hears of it
-
-	seen atomic.Int64
-	dead atomic.Bool
-}
-
+// aboutImages are the writes at which the controller is killed.
 var aboutImages = regexp.MustCompile(`/machineimages/|/machineclaims$|/machineclaims/image-[^/]+$`)
 
-var errKilled = errors.New("killed")
-
-func (k *killer) wrap(rt http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		if k.dead.Load() {
-			return nil, errKilled
-		}
-		if req.Method == http.MethodGet || !aboutImages.MatchString(req.URL.Path) || k.seen.Add(1) != k.at {
-			return rt.RoundTrip(req)
-		}
-		if k.after {
-			resp, err := rt.RoundTrip(req)
-			if err == nil {
-				resp.Body.Close()
-			}
-		}
-		k.dead.Store(true)
-		return nil, errKilled
-	})
+func name(req *http.Request) string {
+	return aboutImages.FindString(req.URL.Path)
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

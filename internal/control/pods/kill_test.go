@@ -3,17 +3,14 @@
 package pods_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"sync"
-	"sync/atomic"
 	"testing"
 
-	"k8s.io/client-go/rest"
-
 	"outrigger.dev/outrigger/api/v1alpha1"
+	"outrigger.dev/outrigger/test/controller"
 )
 
 // The controller dies at each of its writes about a Pod, once before and once after the
@@ -24,9 +21,9 @@ func TestKilledAnywhere(t *testing.T) {
 	writes := 0
 	for _, after := range []bool{false, true} {
 		for at := 1; ; at++ {
-			k := &killer{at: int64(at), after: after}
+			k := &controller.Killer{At: at, After: after, Names: name}
 			w.oneLife(k, fmt.Sprintf("job-%d-%t", at, after))
-			if !k.dead.Load() {
+			if !k.Dead() {
 				writes = at - 1
 				break
 			}
@@ -39,14 +36,12 @@ func TestKilledAnywhere(t *testing.T) {
 }
 
 // oneLife is the whole life of a Pod, with a controller that k kills, and then another.
-func (w *world) oneLife(k *killer, name string) {
+func (w *world) oneLife(k *controller.Killer, name string) {
 	w.Helper()
-	config := rest.CopyConfig(w.config())
-	config.Wrap(k.wrap)
-	stop := w.controlBy(config)
+	stop := w.controlBy(k.Config(w.config()))
 	var once sync.Once
 	w.meanwhile = func() {
-		if k.dead.Load() {
+		if k.Died() {
 			once.Do(func() {
 				stop()
 				stop = w.control()
@@ -78,38 +73,9 @@ func (w *world) oneLife(k *killer, name string) {
 	stop()
 }
 
-// A killer lets a controller die at one of its writes about Pods, claims and their Secrets.
-type killer struct {
-	at    int64
-	after bool // the write is carried out, and the controller never hears of it
-
-	seen atomic.Int64
-	dead atomic.Bool
-}
-
+// aboutPods are the writes at which the controller is killed.
 var aboutPods = regexp.MustCompile(`/namespaces/[^/]+/(pods|machineclaims|secrets/outrigger-)|/secrets$`)
 
-var errKilled = errors.New("killed")
-
-func (k *killer) wrap(rt http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		if k.dead.Load() {
-			return nil, errKilled
-		}
-		if req.Method == http.MethodGet || !aboutPods.MatchString(req.URL.Path) || k.seen.Add(1) != k.at {
-			return rt.RoundTrip(req)
-		}
-		if k.after {
-			resp, err := rt.RoundTrip(req)
-			if err == nil {
-				resp.Body.Close()
-			}
-		}
-		k.dead.Store(true)
-		return nil, errKilled
-	})
+func name(req *http.Request) string {
+	return aboutPods.FindString(req.URL.Path)
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

@@ -3,17 +3,14 @@
 package pools_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"outrigger.dev/outrigger/api/v1alpha1"
@@ -54,22 +51,22 @@ func TestKilledAnywhere(t *testing.T) {
 	want := slices.Sorted(slices.Values(lifeWrites))
 	for _, after := range []bool{false, true} {
 		for at := 1; ; at++ {
-			k := &killer{at: at, after: after}
+			k := &controller.Killer{At: at, After: after, Names: write}
 			t.Run(fmt.Sprintf("write %d, after it %t", at, after), func(t *testing.T) { oneLife(t, k) })
-			got := slices.Sorted(slices.Values(k.done))
+			got := slices.Sorted(slices.Values(k.Done()))
 			switch {
-			case !k.dead && !slices.Equal(got, want):
+			case !k.Dead() && !slices.Equal(got, want):
 				t.Errorf("%d writes:\n%s\nwant %d:\n%s", len(got), strings.Join(got, "\n"), len(want), strings.Join(want, "\n"))
 			case len(got) < len(want) || len(got) > len(want)+1: // what may have been done is done again
 				t.Errorf("%d writes with a kill at %d, after it %t; want %d or one more:\n%s",
-					len(got), at, after, len(want), strings.Join(k.done, "\n"))
+					len(got), at, after, len(want), strings.Join(k.Done(), "\n"))
 			case at > 2*len(want):
 				t.Errorf("%d writes are tried for %d", at, len(want))
 			}
 			if t.Failed() {
 				return
 			}
-			if !k.dead {
+			if !k.Dead() {
 				t.Logf("killed at each of %d writes that are tried", at-1)
 				break
 			}
@@ -78,12 +75,10 @@ func TestKilledAnywhere(t *testing.T) {
 }
 
 // oneLife is the whole life of a pool, with a controller that k kills, and then another.
-func oneLife(t *testing.T, k *killer) {
+func oneLife(t *testing.T, k *controller.Killer) {
 	w := newWorld(t)
 	start := func() (stop func()) {
-		config := rest.CopyConfig(server.Config())
-		config.Wrap(k.wrap)
-		return controller.Start(t, config, manager.Options{
+		return controller.Start(t, k.Config(server.Config()), manager.Options{
 			Namespace: w.pool, Places: cloud.Places{Cloud: w.cloud}, Readier: w.ready,
 			// What depends on the clock is left out: checks, surveys, and what people read.
 			Times: pools.Times{Backoff: 50 * time.Millisecond, Check: time.Hour, Survey: time.Hour, Herald: time.Hour},
@@ -94,9 +89,9 @@ func oneLife(t *testing.T, k *killer) {
 	eventually := func(what string, fact func() bool) {
 		t.Helper()
 		w.eventually(what, func() bool {
-			if k.died() {
+			if k.Died() {
 				stop()
-				k.revive()
+				k.Revive()
 				stop = start()
 			}
 			return fact()
@@ -120,86 +115,11 @@ func oneLife(t *testing.T, k *killer) {
 	if names, left := w.cloud.Names(), w.machines(); len(names)+len(left) > 0 {
 		t.Errorf("left: %v at the provider, %d objects", names, len(left))
 	}
-	eventually("it was killed by its last write at the latest", func() bool { return !k.died() })
-}
-
-// A killer lets a controller die at one of its writes, and counts those that are carried out, also by the next one.
-type killer struct {
-	at    int
-	after bool // the write is carried out, and the controller never hears of it
-
-	mu      sync.Mutex
-	seen    int
-	dead    bool // since then nothing of the first controller's gets through
-	fallen  bool // and what it wrote last is written, or not
-	revived bool // there is another
-	done    []string
-}
-
-var errKilled = errors.New("killed")
-
-// died tells whether the controller is dead, and there is no other yet.
-func (k *killer) died() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.fallen && !k.revived
-}
-
-func (k *killer) revive() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.revived = true
-}
-
-// next tells whether the controller is dead, and whether this write is where it dies.
-func (k *killer) next(what string) (dead, now bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.dead {
-		return !k.revived, false
-	}
-	if what != "" {
-		k.seen++
-		k.dead = k.seen == k.at
-	}
-	return false, k.dead
-}
-
-func (k *killer) wrap(rt http.RoundTripper) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		what := write(req)
-		dead, now := k.next(what)
-		if now {
-			defer func() {
-				k.mu.Lock()
-				defer k.mu.Unlock()
-				k.fallen = true
-			}()
-		}
-		if dead || now && !k.after {
-			return nil, errKilled
-		}
-		resp, err := rt.RoundTrip(req)
-		if err == nil && what != "" && resp.StatusCode < 300 {
-			k.mu.Lock()
-			k.done = append(k.done, what)
-			k.mu.Unlock()
-		}
-		if now {
-			if err == nil {
-				resp.Body.Close()
-			}
-			return nil, errKilled
-		}
-		return resp, err
-	})
+	eventually("it was killed by its last write at the latest", func() bool { return !k.Died() })
 }
 
 // write names a write, "" for what is none of the pools': METHOD RESOURCE[/status].
 func write(req *http.Request) string {
-	if req.Method == http.MethodGet {
-		return ""
-	}
 	parts := strings.Split(strings.Trim(req.URL.Path, "/"), "/")
 	for i, part := range parts {
 		switch part {
@@ -212,7 +132,3 @@ func write(req *http.Request) string {
 	}
 	return ""
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
