@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -164,7 +165,7 @@ func mergeOne(b thing, inB bool, n thing, inN bool, f thing, inF bool) (m thing,
 func edit(t *testing.T, r *rand.Rand, root string, times int) {
 	t.Helper()
 	for range times {
-		paths := sortedPaths(t, root)
+		paths := slices.DeleteFunc(sortedPaths(t, root), resting)
 		pick := func() string {
 			if len(paths) == 0 || r.IntN(3) == 0 {
 				return randomName(r)
@@ -199,7 +200,7 @@ func edit(t *testing.T, r *rand.Rand, root string, times int) {
 			must(t, os.RemoveAll(p))
 		case 6:
 			if isFile {
-				must(t, os.Chmod(p, []os.FileMode{0o600, 0o644, 0o755, 0o444}[r.IntN(4)]))
+				must(t, os.Chmod(p, []os.FileMode{0o600, 0o644, 0o755, writable(0o444)}[r.IntN(4)]))
 			} else if isDir {
 				must(t, os.Chmod(p, []os.FileMode{0o700, 0o755, 0o775}[r.IntN(3)]))
 			}
@@ -227,6 +228,14 @@ func edit(t *testing.T, r *rand.Rand, root string, times int) {
 			}
 		}
 	}
+}
+
+// writable is a mode with which edits can go on.
+func writable(m os.FileMode) os.FileMode {
+	if os.Geteuid() != 0 {
+		m |= 0o200
+	}
+	return m
 }
 
 // throughLink tells whether a folder on the way to p is a link.
