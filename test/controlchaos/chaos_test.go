@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"outrigger.dev/outrigger/test/cloud"
+	"outrigger.dev/outrigger/test/soak"
 )
 
 // cloudy is a bad day at the provider.
@@ -17,19 +18,27 @@ var cloudy = cloud.Faults{Fail: .1, Lose: .1, Full: .05, Delay: 60 * time.Millis
 // wanted is how many claims are served at least, however few kills there are.
 const wanted = 200
 
-// The controller is killed at random moments; in the middle the API server is too.
+// TestKills kills the controller at moments that a seed says; in the middle the API server is killed too.
 func TestKills(t *testing.T) {
-	l := newLoad(t, cloudy)
+	for _, seed := range soak.Seeds(t, 1) {
+		t.Run(soak.Name(seed), func(t *testing.T) { killAll(t, seed) })
+	}
+}
+
+func killAll(t *testing.T, seed uint64) {
+	l := newLoad(t, cloudy, seed)
 	l.begin()
+	rnd := rand.New(rand.NewPCG(seed, 1))
 	c := start(t, l.setup)
 	for n := range *kills {
-		time.Sleep(time.Duration(200+rand.IntN(1200)) * time.Millisecond) // the random moment
+		time.Sleep(time.Duration(200+rnd.IntN(1200)) * time.Millisecond) // the random moment
 		if n == *kills/2 {
 			l.server.KillAPI()
 			time.Sleep(time.Second) // for a while there is none
 			l.must(l.server.StartAPI(t.Context()))
 		}
 		c.kill()
+		soak.Count(t, "killed the controller")
 		c = start(t, l.setup)
 	}
 	l.patiently("all that were wanted", func() error {
@@ -45,7 +54,7 @@ func TestKills(t *testing.T) {
 // Of two controllers one leads. It is killed, or paused for longer than its lease and then
 // goes on, not knowing what has happened since.
 func TestFailover(t *testing.T) {
-	l := newLoad(t, cloudy)
+	l := newLoad(t, cloudy, 0)
 	l.setup.Elect = true
 	l.begin()
 	leader, other := start(t, l.setup), start(t, l.setup)

@@ -31,6 +31,7 @@ type load struct {
 	server *apiserver.Server
 	cloud  *cloud.Cloud
 	setup  setup
+	seed   uint64 // of what people do
 
 	served  atomic.Int64
 	claims  atomic.Int64
@@ -45,9 +46,9 @@ const (
 	namespaces = 4
 )
 
-func newLoad(t *testing.T, f cloud.Faults) *load {
+func newLoad(t *testing.T, f cloud.Faults, seed uint64) *load {
 	t.Helper()
-	l := &load{T: t, server: apiserver.Start(t), cloud: &cloud.Cloud{Dir: t.TempDir()}}
+	l := &load{T: t, server: apiserver.Start(t), cloud: &cloud.Cloud{Dir: t.TempDir()}, seed: seed}
 	l.must(l.cloud.Init())
 	var err error
 	l.Client, err = client.New(l.server.Config(), client.Options{Scheme: l.server.Scheme()})
@@ -77,8 +78,9 @@ func (l *load) must(err error) {
 func (l *load) begin() {
 	for i := range people {
 		l.wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(l.seed, uint64(2+i)))
 			for !l.enough.Load() {
-				l.useOne(i)
+				l.useOne(i, rnd)
 			}
 		})
 	}
@@ -86,13 +88,13 @@ func (l *load) begin() {
 }
 
 // useOne asks for a machine, uses it and gives it back, as a Pod and its controller do.
-func (l *load) useOne(i int) {
+func (l *load) useOne(i int, rnd *rand.Rand) {
 	ctx := l.Context()
 	c := &v1alpha1.MachineClaim{
 		ObjectMeta: metav1.ObjectMeta{Namespace: fmt.Sprint("team-", i%namespaces), Name: fmt.Sprintf("claim-%d", l.claims.Add(1))},
 		Spec:       v1alpha1.MachineClaimSpec{Pool: []string{"once", "again"}[i%2], Priority: int32(i % 3)},
 	}
-	if rand.IntN(10) == 0 {
+	if rnd.IntN(10) == 0 {
 		c.Spec.Image = "own"
 	}
 	if !l.patiently("create", func() error {
@@ -117,7 +119,7 @@ func (l *load) useOne(i int) {
 		return
 	}
 	end := l.cloud.Use(c.Status.Machine, c.Name)
-	time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond) // the use itself
+	time.Sleep(time.Duration(rnd.IntN(200)) * time.Millisecond) // the use itself
 	end()
 	l.waiting.Delete(c.Name)
 	l.served.Add(1)
@@ -129,7 +131,7 @@ func (l *load) useOne(i int) {
 		c.Status.Phase, c.Status.ReleasedAt = v1alpha1.ClaimReleased, &now
 		return l.Status().Update(ctx, c)
 	})
-	if rand.IntN(2) == 0 { // else its objects stay, as those of Pods that have ended
+	if rnd.IntN(2) == 0 { // else its objects stay, as those of Pods that have ended
 		l.patiently("deleted", func() error { return client.IgnoreNotFound(l.Delete(ctx, c)) })
 	}
 }
@@ -202,7 +204,7 @@ func (l *load) finish() {
 	}
 	l.Logf("%d claims, %d served, %d violations", l.claims.Load(), l.served.Load(), len(l.cloud.Violations()))
 	if l.Failed() || testing.Verbose() {
-		keep := filepath.Join(os.TempDir(), "outrigger-chaos-"+l.Name()+".log")
+		keep := filepath.Join(os.TempDir(), "outrigger-chaos-"+strings.ReplaceAll(l.Name(), "/", "-")+".log")
 		if data, err := os.ReadFile(filepath.Join(l.cloud.Dir, "controller.log")); err == nil && os.WriteFile(keep, data, 0o600) == nil {
 			l.Logf("the controllers' log is kept: %s", keep)
 		}
