@@ -11,6 +11,9 @@ import (
 // Variable is the environment variable in which tools/soak hands over "FIRST COUNT".
 const Variable = "OUTRIGGER_SOAK"
 
+// Counted begins a line of a test's output that says what happened once, for the sums of the summary.
+const Counted = "counted: "
+
 // Seeds returns the seeds that the test is to try: those of a soak, or else 0 to usual-1. Each case
 // is a subtest named "seed=N", so that a failure names its seed and -run has it again.
 func Seeds(tb testing.TB, usual int) []uint64 {
@@ -30,3 +33,12 @@ func Seeds(tb testing.TB, usual int) []uint64 {
 
 // Name is the name of the subtest for a seed.
 func Name(seed uint64) string { return fmt.Sprintf("seed=%d", seed) }
+
+// Count tells a soak that something happened, such as "killed sshd"; the summary says how often.
+func Count(tb testing.TB, what string) {
+	tb.Helper()
+	tb.Log(what)
+	if _, ok := os.LookupEnv(Variable); ok {
+		fmt.Println(Counted + what)
+	}
+}

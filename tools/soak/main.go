@@ -5,12 +5,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,28 +27,13 @@ import (
 	"outrigger.dev/outrigger/test/soak"
 )
 
-// A campaign is one test and how many seeds make a full soak of it.
-type campaign struct {
-	name, pkg, test string
-	total, chunk    int
-}
-
-// campaigns are what there is to try; docs/howto/soak.md says what each asserts.
-var campaigns = []campaign{
-	{"trees", "./internal/worksync/transfer", "TestRandomEditsAgainstModel", 2_000, 50},
-	{"machines", "./internal/worksync/transfer", "TestRandomMachines", 10_000, 500},
-	{"cuts", "./internal/worksync/transfer", "TestCutAnywhere", 2_000, 50},
-	{"pods", "./internal/admit", "TestRandomHostilePods", 1_000, 100},
-	{"links", "./test/chaos", "TestBrokenConnections", 5_000, 24},
-	{"clients", "./test/chaos", "TestKilledClient", 2_500, 12},
-	{"kills", "./test/chaos", "TestKilledParts", 2_500, 24},
-}
-
 // progress is what is known of a campaign.
 type progress struct {
 	Next   uint64   `json:"next"` // the first seed that was not tried
 	Tried  int      `json:"tried"`
 	Failed []uint64 `json:"failed,omitempty"`
+	// Counted are what happened, such as kills of each kind of process, and how often.
+	Counted map[string]int `json:"counted,omitempty"`
 }
 
 func main() {
@@ -100,29 +87,6 @@ func run(ctx context.Context) (ok bool, err error) {
 	return s.summary(chosen), nil
 }
 
-func choose(only string) ([]campaign, error) {
-	if only == "" {
-		return campaigns, nil
-	}
-	var chosen []campaign
-	for name := range strings.SplitSeq(only, ",") {
-		i := slices.IndexFunc(campaigns, func(c campaign) bool { return c.name == name })
-		if i < 0 {
-			return nil, fmt.Errorf("no campaign %q: want some of %s", name, names())
-		}
-		chosen = append(chosen, campaigns[i])
-	}
-	return chosen, nil
-}
-
-func names() string {
-	var all []string
-	for _, c := range campaigns {
-		all = append(all, c.name)
-	}
-	return strings.Join(all, ", ")
-}
-
 // state is what is kept between two soaks.
 type state struct {
 	Campaigns map[string]progress `json:"campaigns"`
@@ -165,7 +129,7 @@ func (s *state) save() error {
 
 // step tries the next seeds of c.
 func (s *state) step(ctx context.Context, c campaign) error {
-	program, err := s.build(ctx, c.pkg)
+	program, err := s.build(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -191,32 +155,49 @@ func (s *state) step(ctx context.Context, c campaign) error {
 			return fmt.Errorf("%s: seeds %d to %d: no seed is named as failed, but the test is (%w): see %s",
 				c.name, p.Next, p.Next+uint64(count)-1, err, log)
 		}
-		fmt.Printf("%-9s FAILED: seeds %v, see %s\n", c.name, failed, log)
+		fmt.Printf("%-11s FAILED: seeds %v, see %s\n", c.name, failed, log)
 	}
 	p.Next += uint64(count)
 	p.Tried += count
 	p.Failed = append(p.Failed, failed...)
+	p.count(out)
 	s.Campaigns[c.name] = p
-	fmt.Printf("%-9s seeds %d to %d in %s: %d of %d tried, %d failed\n", c.name, p.Next-uint64(count), p.Next-1,
+	fmt.Printf("%-11s seeds %d to %d in %s: %d of %d tried, %d failed\n", c.name, p.Next-uint64(count), p.Next-1,
 		time.Since(start).Round(time.Second), p.Tried, c.total, len(p.Failed))
 	return s.save()
 }
 
 // build makes the test program of a package, once for each soak.
-func (s *state) build(ctx context.Context, pkg string) (string, error) {
-	if program, ok := s.built[pkg]; ok {
+func (s *state) build(ctx context.Context, c campaign) (string, error) {
+	if program, ok := s.built[c.pkg]; ok {
 		return program, nil
 	}
-	program, err := filepath.Abs(filepath.Join(s.dir, strings.ReplaceAll(strings.TrimPrefix(pkg, "./"), "/", "-")+".test"))
+	program, err := filepath.Abs(filepath.Join(s.dir, strings.ReplaceAll(strings.TrimPrefix(c.pkg, "./"), "/", "-")+".test"))
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-race", "-o", program, pkg)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the tests of %s: %w: %s", pkg, err, out)
+	args := []string{"test", "-c", "-o", program}
+	if c.inside {
+		args = append(args, "-race")
 	}
-	s.built[pkg] = program
+	cmd := exec.CommandContext(ctx, "go", append(args, c.pkg)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the tests of %s: %w: %s", c.pkg, err, out)
+	}
+	s.built[c.pkg] = program
 	return program, nil
+}
+
+// count adds up what the test says that happened.
+func (p *progress) count(out []byte) {
+	if p.Counted == nil {
+		p.Counted = map[string]int{}
+	}
+	for line := range bytes.Lines(out) {
+		if what, ok := bytes.CutPrefix(line, []byte(soak.Counted)); ok {
+			p.Counted[string(bytes.TrimSpace(what))]++
+		}
+	}
 }
 
 var failedSeed = regexp.MustCompile(`(?m)^\s*--- FAIL: Test\w+/seed=(\d+)\b`)
@@ -236,12 +217,15 @@ func (s *state) summary(chosen []campaign) bool {
 	ok := true
 	for _, c := range chosen {
 		p := s.Campaigns[c.name]
-		fmt.Printf("%-9s %d of %d tried, %d failed", c.name, p.Tried, c.total, len(p.Failed))
+		fmt.Printf("%-11s %d of %d tried, %d failed", c.name, p.Tried, c.total, len(p.Failed))
 		if len(p.Failed) > 0 {
 			ok = false
 			fmt.Printf(": seeds %v; once more: %s='SEED 1' go test -race -run '^%s$' %s", p.Failed, soak.Variable, c.test, c.pkg)
 		}
 		fmt.Println()
+		for _, what := range slices.Sorted(maps.Keys(p.Counted)) {
+			fmt.Printf("%-11s %6d times: %s\n", "", p.Counted[what], what)
+		}
 	}
 	return ok
 }
