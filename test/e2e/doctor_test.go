@@ -100,8 +100,8 @@ func TestDoctorThatIsInterrupted(t *testing.T) {
 	go func() { ended <- cmd.Wait() }()
 	p.await(func(ctx context.Context) (string, error) {
 		pods, err := p.Typed.CoreV1().Pods(p.Name).List(ctx, metav1.ListOptions{})
-		if err != nil || len(pods.Items) == 0 {
-			return "the doctor has made no Pod", err
+		if err != nil || len(pods.Items) == 0 || pods.Items[0].DeletionTimestamp != nil {
+			return "the doctor has made no Pod, or is about to end", err
 		}
 		return "", nil
 	})

@@ -252,7 +252,7 @@ spec:
   - name: main
     image: nowhere.example/none:1
     env: [@MARK@]
-    command: [sh, -c, "echo small > /out/note; head -c 4000000 /dev/zero > /out/large"]
+    command: [sh, -c, "echo small > /out/note; head -c 4000000 /dev/urandom > /out/large"]
     volumeMounts: [{name: out, mountPath: /out}]
   volumes: [{name: out, emptyDir: {medium: Memory, sizeLimit: 1Mi}}]
 `)
