@@ -118,7 +118,9 @@ type Endpoint struct {
 	HostKeys []string `json:"hostKeys,omitempty"`
 	// KnownHosts names known_hosts files to check when HostKeys is empty.
 	KnownHosts []string `json:"knownHosts,omitempty"`
-	Auth       Auth     `json:"-"`
+	// KnownAs is the host's name in KnownHosts; "" means Host, with Port if that is not 22.
+	KnownAs string `json:"knownAs,omitempty"`
+	Auth    Auth   `json:"-"`
 	// Root is the folder under which Outrigger keeps its files on the machine;
 	// "" means ~/.outrigger of User.
 	Root string `json:"root,omitempty"`

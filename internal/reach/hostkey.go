@@ -30,6 +30,9 @@ type hostKeys struct {
 
 func newHostKeys(ep machine.Endpoint, where string) (*hostKeys, error) {
 	h := &hostKeys{where: where, address: ep.Address()}
+	if ep.KnownAs != "" {
+		h.address = net.JoinHostPort(ep.KnownAs, "22") // the port that is not written in known_hosts
+	}
 	if len(ep.HostKeys) > 0 {
 		return h, h.pin(ep.HostKeys)
 	}

@@ -60,6 +60,8 @@ type Login struct {
 
 	Password machine.Secret   `yaml:"-"`
 	Keys     []machine.Secret `yaml:"-"` // PEM private keys, from callers that hold them in memory
+
+	knownAs string // HostKeyAlias of ~/.ssh/config
 }
 
 // A host is a [Host] with everything filled in.
@@ -150,7 +152,7 @@ func (l Login) endpoint() (_ machine.Endpoint, jumps []machine.Endpoint, err err
 	}
 	ep := machine.Endpoint{
 		Host: l.Address, Port: l.Port, User: l.User,
-		HostKeys: l.HostKeys, KnownHosts: l.KnownHosts,
+		HostKeys: l.HostKeys, KnownHosts: l.KnownHosts, KnownAs: l.knownAs,
 		Auth: machine.Auth{Keys: l.Keys, KeyFiles: l.KeyFiles, CertFiles: l.CertFiles, Agent: l.Agent, Password: l.Password},
 	}
 	if ep.User == "" {

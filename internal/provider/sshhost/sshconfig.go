@@ -71,19 +71,24 @@ func (c clientConfig) one(key string) string {
 	return ""
 }
 
-// files are the existing files that key names, without OpenSSH's defaults: package reach knows those.
+// files are the existing files that key names; none if they are OpenSSH's defaults, which package reach knows.
 func (c clientConfig) files(key, home string, defaults ...string) []string {
 	var files []string
+	named := false // one of them is no default, so that they are what the user wants
 	for _, value := range c[key] {
 		for name := range strings.FieldsSeq(value) {
 			if rest, ok := strings.CutPrefix(name, "~/"); ok {
 				name = filepath.Join(home, rest)
 			}
 			isDefault := filepath.Base(filepath.Dir(name)) == ".ssh" && slices.Contains(defaults, filepath.Base(name))
-			if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() && !isDefault {
+			named = named || !isDefault
+			if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
 				files = append(files, name)
 			}
 		}
+	}
+	if !named {
+		return nil
 	}
 	return files
 }
@@ -118,6 +123,10 @@ func (l Login) resolve(home string) (_ Login, jumps []Login, err error) {
 	}
 	if len(l.HostKeys)+len(l.KnownHosts) == 0 {
 		l.KnownHosts = said.files("userknownhostsfile", home, "known_hosts", "known_hosts2")
+		if len(l.KnownHosts) > 0 {
+			l.KnownHosts = append(l.KnownHosts, said.files("globalknownhostsfile", home)...)
+		}
+		l.knownAs = said.one("hostkeyalias")
 	}
 	jumps, err = said.jumps(home)
 	return l, jumps, err

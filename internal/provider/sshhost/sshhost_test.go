@@ -424,23 +424,22 @@ func TestAlias(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	known, lines := filepath.Join(dir, "lab_hosts"), ""
+	lines := ""
 	for i, s := range []*sshd.Server{gate, mac} {
 		ep := s.Endpoint()
 		key := filepath.Join(dir, fmt.Sprintf("key%d", i))
 		if err := os.WriteFile(key, []byte(ep.Auth.Keys[0].Reveal()), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		f, err := os.OpenFile(known, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		if err != nil {
+		// One is known by its port, in the usual file, and one by an alias, in another.
+		known := []string{fmt.Sprintf("[127.0.0.1]:%d", ep.Port), "lab-mini"}[i] + " " + ep.HostKeys[0] + "\n"
+		if err := os.WriteFile(filepath.Join(dir, []string{"known_hosts", "lab_hosts"}[i]), []byte(known), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(f, "[127.0.0.1]:%d %s\n", ep.Port, ep.HostKeys[0])
-		f.Close()
-		lines += fmt.Sprintf("Host %s\n  HostName 127.0.0.1\n  Port %d\n  User %s\n  IdentityFile %s\n  UserKnownHostsFile %s\n",
-			[]string{"gate", "mini*"}[i], ep.Port, ep.User, key, known)
+		lines += fmt.Sprintf("Host %s\n  HostName 127.0.0.1\n  Port %d\n  User %s\n  IdentityFile %s\n  UserKnownHostsFile %s %s\n",
+			[]string{"gate", "mini*"}[i], ep.Port, ep.User, key, filepath.Join(dir, "known_hosts"), filepath.Join(dir, "lab_hosts"))
 	}
-	config := "Host mini*\n  ProxyJump gate\n" + lines
+	config := "Host mini*\n  ProxyJump gate\n  HostKeyAlias lab-mini\n" + lines
 	if err := os.WriteFile(filepath.Join(dir, "config"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
