@@ -19,6 +19,8 @@ const (
 	renewAtMost = time.Second
 	// renewLimit bounds one renewal: a guess, many times what it takes.
 	renewLimit = time.Minute
+	// giveLimit bounds giving a slot back, which somebody who pressed Ctrl-C twice waits for.
+	giveLimit = 3 * time.Second
 )
 
 func (r *relay) renewal() wire.LeaseRenew {
@@ -111,6 +113,22 @@ func (r *relay) renew(ctx context.Context) error {
 	}
 	r.renewed(got)
 	return nil
+}
+
+// giveSlot lets others have the slot of a lease that stays for its files alone: nobody is to wait for somebody to
+// fetch them. What still runs in it keeps the slot; if the machine is not told, it is free when Hold is over.
+func (r *relay) giveSlot(ctx context.Context) {
+	if _, known := r.knownLease(); !known || r.job.Lease.Hold <= 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveLimit)
+	defer cancel()
+	req := r.renewal()
+	req.Held = time.Unix(1, 0) // over by any clock
+	var got wire.Lease
+	if err := r.host.Call(ctx, wire.MethodLeaseRenew, req, &got); err != nil {
+		r.job.Log.Info("slot not given back", "lease", r.job.Lease.Name, "cause", err)
+	}
 }
 
 // end releases the lease. An error that is there already is told first.

@@ -53,7 +53,10 @@ func Do(ctx context.Context, h *host.Host, job Job, watcher Watcher) (Result, er
 	if left := transfer.LeftFault(r.result.Left, r.result.LeftCount); left != nil {
 		err = joinFaults([]error{err, left})
 	}
-	if job.Lease.End && !r.result.Incomplete() {
+	switch {
+	case r.result.Incomplete():
+		r.giveSlot(ctx)
+	case job.Lease.End:
 		err = r.end(ctx, err)
 	}
 	return r.result, cause(ctx, err)

@@ -26,9 +26,12 @@ func (s *Store) At(now time.Time) *Store {
 // here is a time of the caller's by the machine's clock.
 func (s *Store) here(t time.Time) time.Time { return moved(t, s.skew) }
 
+// there is a time of the machine's by the caller's clock.
+func (s *Store) there(t time.Time) time.Time { return moved(t, -s.skew) }
+
 // told is a lease as the caller hears of it. When it was made is its identity, and stays as it is.
 func (s *Store) told(l wire.Lease) wire.Lease {
-	l.Expires, l.Held = moved(l.Expires, -s.skew), moved(l.Held, -s.skew)
+	l.Expires, l.Held = s.there(l.Expires), s.there(l.Held)
 	return l
 }
 

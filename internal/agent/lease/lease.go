@@ -129,8 +129,14 @@ func (s *Store) room(slots int) error {
 	for _, l := range held {
 		names = append(names, l.Name)
 		line := l.Name + "  " + l.Note
-		if !l.Expires.IsZero() {
-			line += "  until " + l.Expires.Format(time.RFC3339)
+		switch {
+		case l.Expires.IsZero():
+		case l.Held.IsZero():
+			line += "  until " + s.there(l.Expires).Format(time.RFC3339)
+		case now.Before(l.Held):
+			line += "  while its client is there, at least until " + s.there(l.Held).Format(time.RFC3339)
+		default:
+			line += "  until its run has ended"
 		}
 		lines = append(lines, line)
 	}

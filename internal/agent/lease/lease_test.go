@@ -182,6 +182,31 @@ func TestSlotsCountWhatLivesWhoeverHasIt(t *testing.T) {
 	}
 }
 
+// A lease of which only the files stay says so, and takes no slot.
+func TestAFullMachineSaysUntilWhen(t *testing.T) {
+	s := store(t)
+	now := time.Now()
+	for name, held := range map[string]time.Time{"idle": now, "there": now.Add(10 * time.Minute), "stays": {}} {
+		r := request(name)
+		r.Held = held
+		if _, err := s.Acquire(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := request("next")
+	r.Slots = 2
+	_, err := s.Acquire(t.Context(), r)
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Kind != fault.NoCapacity {
+		t.Fatalf("one too many: %v, want NoCapacity", err)
+	}
+	for _, want := range []string{"there    while its client is there, at least until", "stays    until"} {
+		if !strings.Contains(f.Detail, want) || strings.Contains(f.Detail, "idle") {
+			t.Errorf("%q: want %q, and nothing of the idle one", f.Detail, want)
+		}
+	}
+}
+
 func TestReleaseMayBeRepeatedAndDoneAtOnce(t *testing.T) {
 	s := store(t)
 	l := acquire(t, s, "a")
