@@ -189,6 +189,26 @@ func (h *host) onceDial(conns *[]*wire.Conn) runclient.Dial {
 	}
 }
 
+// A machine, or what is between, that answers each time and breaks at once: it was tried for ever, twenty times a second.
+func TestAConnectionThatAnswersAndBreaksIsNoWayBack(t *testing.T) {
+	h := newHost(t)
+	h.lease("a")
+	var last *wire.Conn
+	dial := func(ctx context.Context) (conn *wire.Conn, err error) {
+		last, err = h.dial(ctx)
+		return last, err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	back := 0
+	_, err := runclient.Run(ctx, dial, h.spec(sh("exec sleep 600")), runclient.Streams{}, runclient.Options{
+		Redial: 300 * time.Millisecond, Started: func() { last.Close() }, Back: func() { back++; last.Close() },
+	})
+	if !fault.Is(err, fault.MachineLost) || back == 0 {
+		t.Errorf("got %v after %d times, want MachineLost", err, back)
+	}
+}
+
 func TestAbsentClientsRunIsEnded(t *testing.T) {
 	h := newHost(t)
 	l := h.lease("a")

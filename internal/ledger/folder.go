@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/gofrs/flock"
 
@@ -27,7 +28,7 @@ func (f folder) lockFile(name string) string { return filepath.Join(f.dir, name+
 func (f folder) names() ([]string, error) {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
-		return nil, fault.New(fault.LocalFile, "ledger: %w", err)
+		return nil, stateFault("ledger: %w", err)
 	}
 	var names []string
 	for _, e := range entries {
@@ -50,7 +51,7 @@ func (f folder) read(name string, rec any) error {
 		}
 	}
 	if err != nil {
-		return fault.New(fault.LocalFile, "ledger: %w", err)
+		return stateFault("ledger: %w", err)
 	}
 	return nil
 }
@@ -68,7 +69,7 @@ func (f folder) write(name string, rec any) error {
 	}
 	if err := os.Rename(tmp, f.file(name)); err != nil {
 		os.Remove(tmp)
-		return fault.New(fault.LocalFile, "ledger: %w", err)
+		return stateFault("ledger: %w", err)
 	}
 	return nil
 }
@@ -85,7 +86,7 @@ func (f folder) lock(name string, shared bool) (*flock.Flock, error) {
 		}
 		ok, err := try()
 		if err != nil {
-			return nil, fault.New(fault.LocalFile, "ledger: lock %s: %w", name, err)
+			return nil, stateFault("ledger: lock %s: %w", name, err)
 		}
 		if !ok {
 			return nil, nil
@@ -104,14 +105,14 @@ func (f folder) lock(name string, shared bool) (*flock.Flock, error) {
 func (f folder) sameFile(lock *flock.Flock, name string) (bool, error) {
 	held, err := lock.Stat()
 	if err != nil {
-		return false, fault.New(fault.LocalFile, "ledger: lock %s: %w", name, err)
+		return false, stateFault("ledger: lock %s: %w", name, err)
 	}
 	named, err := os.Stat(f.lockFile(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fault.New(fault.LocalFile, "ledger: lock %s: %w", name, err)
+		return false, stateFault("ledger: lock %s: %w", name, err)
 	}
 	return os.SameFile(held, named), nil
 }
@@ -119,7 +120,7 @@ func (f folder) sameFile(lock *flock.Flock, name string) (bool, error) {
 // remove removes a record that is held, and its lock.
 func (f folder) remove(name string, lock *flock.Flock) error {
 	if err := os.Remove(f.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.LocalFile, "ledger: %w", err)
+		return stateFault("ledger: %w", err)
 	}
 	f.dropLock(name, lock)
 	return nil
@@ -141,7 +142,7 @@ func (f folder) dropLock(name string, lock *flock.Flock) {
 func (f folder) tidy() error {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
-		return fault.New(fault.LocalFile, "ledger: %w", err)
+		return stateFault("ledger: %w", err)
 	}
 	var errs []error
 	for _, e := range entries {
@@ -169,7 +170,7 @@ func (f folder) tidyName(name string) error {
 func writeSynced(path string, b []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return fault.New(fault.LocalFile, "ledger: %w", err)
+		return stateFault("ledger: %w", err)
 	}
 	_, err = f.Write(b)
 	if err == nil {
@@ -180,7 +181,19 @@ func writeSynced(path string, b []byte) error {
 	}
 	if err != nil {
 		os.Remove(path)
-		return fault.New(fault.LocalFile, "ledger: %w", err)
+		return stateFault("ledger: %w", err)
 	}
 	return nil
+}
+
+// elsewhere is what can be done about our own files here, which no flag leaves out.
+const elsewhere = "have HOME, XDG_STATE_HOME or OUTRIGGER_STATE_DIR name "
+
+// stateFault is what the disk says of our own files here.
+func stateFault(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fault.New(fault.DiskFull, "%w", err).WithRemedy("Free some space there, or %sa folder on another disk.", elsewhere)
+	}
+	return fault.New(fault.LocalFile, "%w", err).WithRemedy("Mend its permissions, or %sa folder that can be written to.", elsewhere)
 }

@@ -51,8 +51,7 @@ func Open(state string) (*Ledger, error) {
 	l := &Ledger{folder{filepath.Join(state, "ledger")}, folder{filepath.Join(state, "runs")}}
 	for _, f := range []folder{l.machines, l.runs} {
 		if err := os.MkdirAll(f.dir, 0o700); err != nil {
-			return nil, fault.New(fault.LocalFile, "ledger: %w", err).
-				WithRemedy("Have HOME, XDG_STATE_HOME or OUTRIGGER_STATE_DIR name a folder that can be written to.")
+			return nil, stateFault("ledger: %w", err)
 		}
 	}
 	return l, nil
@@ -83,7 +82,7 @@ func (l *Ledger) random(name string, n int) (string, error) {
 			return strings.TrimSpace(string(b)), nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return "", fault.New(fault.LocalFile, "ledger: %w", err)
+			return "", stateFault("ledger: %w", err)
 		}
 		id := make([]byte, n)
 		_, _ = rand.Read(id) // never fails, see crypto/rand
@@ -97,7 +96,7 @@ func (l *Ledger) random(name string, n int) (string, error) {
 		os.Remove(tmp)
 		// A tidying process may have taken the file away: then we try again.
 		if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
-			return "", fault.New(fault.LocalFile, "ledger: %w", err)
+			return "", stateFault("ledger: %w", err)
 		}
 	}
 }

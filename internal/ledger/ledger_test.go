@@ -237,3 +237,19 @@ func TestConcurrentAddsHaveOneWinner(t *testing.T) {
 		t.Errorf("%d processes added the same name, want 1", won)
 	}
 }
+
+// Nothing of the user's synced files is meant: --exclude, which the kind names otherwise, would not help.
+func TestAFullDiskUnderTheLedgerSaysWhatToDo(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		return // only Linux has it
+	}
+	dir := t.TempDir()
+	l := open(t, dir)
+	if err := os.Symlink("/dev/full", filepath.Join(dir, "ledger", "m1.tmp")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := l.Add(ledger.Record{Name: "m1"})
+	if !fault.Is(err, fault.DiskFull) || !strings.Contains(fault.Remedy(err), "XDG_STATE_HOME") || strings.Contains(fault.Remedy(err), "--exclude") {
+		t.Errorf("got %v, remedy %q", err, fault.Remedy(err))
+	}
+}

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"outrigger.dev/outrigger/internal/fault"
 )
 
 // Tidy removes what processes killed inside this package left: files on their
@@ -15,7 +13,7 @@ import (
 func (l *Ledger) Tidy() error {
 	entries, err := os.ReadDir(l.machines.dir)
 	if err != nil {
-		return fault.New(fault.LocalFile, "ledger: %w", err)
+		return stateFault("ledger: %w", err)
 	}
 	var errs []error
 	for _, e := range entries {
@@ -29,7 +27,7 @@ func (l *Ledger) Tidy() error {
 
 func remove(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fault.New(fault.LocalFile, "ledger: %w", err)
+		return stateFault("ledger: %w", err)
 	}
 	return nil
 }

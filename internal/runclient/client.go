@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -38,6 +39,8 @@ type client struct {
 	killing bool          // the agent shall kill it
 	kill    chan struct{} // closed with killing
 	warned  map[string]bool
+
+	heard atomic.Int64 // when the agent was last heard, UnixNano
 }
 
 func newClient(dial Dial, spec wire.RunSpec, streams Streams, opts Options) *client {
@@ -196,19 +199,28 @@ func (c *client) watchStreams(ctx context.Context, end context.CancelFunc) {
 // hold keeps a connection to the run until its exit is written.
 func (c *client) hold(ctx context.Context) error {
 	b := backoff{limit: min(c.opts.Redial, firstDial)}
-	lost := false
+	lost, ever := false, false
 	for {
 		conn, err := c.reach(ctx, &b)
 		if err != nil {
 			return err
 		}
+		before := c.passed()
+		var joined time.Time
 		err = c.session(ctx, conn, func() {
-			b = backoff{limit: c.opts.Redial}
+			joined = time.Now()
+			if !ever {
+				b = backoff{limit: c.opts.Redial}
+			}
 			if lost && c.opts.Back != nil {
 				c.opts.Back()
 			}
-			lost = false
+			lost, ever = false, true
 		})
+		// A connection that answers and breaks at once, each time, is no way back.
+		if !joined.IsZero() && (c.passed() != before || time.Unix(0, c.heard.Load()).Sub(joined) >= c.opts.Ping) {
+			b = backoff{limit: c.opts.Redial}
+		}
 		var final finalError
 		switch {
 		case c.out.look().exit != nil:
@@ -228,6 +240,9 @@ func (c *client) hold(ctx context.Context) error {
 		}
 	}
 }
+
+// passed is how much of both logs the two sides have taken.
+func (c *client) passed() wire.Pos { return c.out.look().received + c.in.first() }
 
 // reach dials until it works or b gives up.
 func (c *client) reach(ctx context.Context, b *backoff) (*wire.Conn, error) {

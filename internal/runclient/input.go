@@ -56,6 +56,13 @@ func (l *inputLog) from(p wire.Pos, max int) (b []byte, changed <-chan struct{},
 	return append([]byte(nil), b[:min(max, len(b))]...), l.changed, true
 }
 
+// first is the position of the first byte that the agent has not acknowledged.
+func (l *inputLog) first() wire.Pos {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.start
+}
+
 // resume makes p the position of the log's first byte.
 func (l *inputLog) resume(p wire.Pos) {
 	l.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
@@ -35,16 +34,15 @@ func (c *client) session(ctx context.Context, conn *wire.Conn, joined func()) er
 	for _, w := range answer.Warnings {
 		c.warn(w)
 	}
-	var heard atomic.Int64 // when the agent was last heard, UnixNano
-	heard.Store(time.Now().UnixNano())
+	c.heard.Store(time.Now().UnixNano())
 	gone := make(chan struct{})
 	var receiveErr error
 	var receiving sync.WaitGroup
 	receiving.Go(func() {
 		defer close(gone)
-		receiveErr = c.receive(conn, &heard)
+		receiveErr = c.receive(conn)
 	})
-	sendErr := c.send(ctx, conn, answer, gone, &heard)
+	sendErr := c.send(ctx, conn, answer, gone)
 	if sendErr == nil {
 		// The agent hangs up when it has our last acknowledgement, and can forget
 		// the run. Were we first, it might never get it, and keep the run for its absence.
@@ -136,13 +134,13 @@ func (c *client) refused(err error, first bool) error {
 // receive reads frames until the connection breaks or makes no sense. It
 // never writes to the connection, so two sides that both have much to say
 // cannot wait for each other.
-func (c *client) receive(conn *wire.Conn, heard *atomic.Int64) error {
+func (c *client) receive(conn *wire.Conn) error {
 	for {
 		f, err := conn.Recv()
 		if err != nil {
 			return fmt.Errorf("run: %w", err)
 		}
-		heard.Store(time.Now().UnixNano())
+		c.heard.Store(time.Now().UnixNano())
 		switch f.Type {
 		case wire.TypeRunLog:
 			p, b, err := f.Log()
@@ -170,7 +168,7 @@ const maxPiece = 256 << 10
 
 // send sends the input log from where the agent stands, acknowledgements and pings, until the
 // exit is written (nil), the connection breaks or says nothing for too long.
-func (c *client) send(ctx context.Context, conn *wire.Conn, from wire.RunJoined, gone <-chan struct{}, heard *atomic.Int64) error {
+func (c *client) send(ctx context.Context, conn *wire.Conn, from wire.RunJoined, gone <-chan struct{}) error {
 	tick := time.NewTicker(c.opts.Ping)
 	defer tick.Stop()
 	acked := wire.Pos(0)
@@ -212,7 +210,7 @@ func (c *client) send(ctx context.Context, conn *wire.Conn, from wire.RunJoined,
 				return err
 			}
 		case <-tick.C:
-			quiet := time.Since(time.Unix(0, heard.Load()))
+			quiet := time.Since(time.Unix(0, c.heard.Load()))
 			if quiet > 3*c.opts.Ping {
 				return fmt.Errorf("run: nothing heard for %s", quiet.Round(time.Millisecond))
 			}

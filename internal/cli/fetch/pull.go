@@ -60,6 +60,9 @@ func run(ctx context.Context, a *app.App, o Options) (err error) {
 	if err != nil && a.JSON() {
 		show.Event(progress.Fault(err))
 	}
+	if err == nil {
+		return progress.Lost(show)
+	}
 	return err
 }
 

@@ -3,8 +3,10 @@ package progress
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"sync"
+	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -73,6 +75,7 @@ type events struct {
 	phase Phase
 	start time.Time
 	last  time.Time // when a progress event was last written
+	lost  error     // the first event that could not be written
 }
 
 func newEvents(w io.Writer, now func() time.Time) *events {
@@ -139,9 +142,28 @@ func (e *events) write(ev Event) {
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	_ = enc.Encode(ev) // texts and numbers can always be encoded
-	// A reader that went away ends a run by SIGPIPE or by its own means, not by
-	// way of progress.
-	_, _ = e.w.Write(sanitize.JSON(b.Bytes()))
+	// A reader that went away does not end the run: its files come back. See [Lost].
+	if _, err := e.w.Write(sanitize.JSON(b.Bytes())); err != nil && e.lost == nil {
+		e.lost = err
+	}
+}
+
+// Lost is the error of events of r that could not be written: who reads the rest takes them for all, the
+// command's output among them. A reader that went away is a closed pipe, as of a command's own output.
+func Lost(r Reporter) error {
+	e, ok := r.(*events)
+	if !ok {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.lost == nil, errors.Is(e.lost, syscall.EPIPE):
+		return e.lost
+	case errors.Is(e.lost, syscall.ENOSPC):
+		return fault.New(fault.DiskFull, "events: %w", e.lost)
+	}
+	return fault.New(fault.LocalFile, "events: %w", e.lost)
 }
 
 // maxDetail bounds the end of a console or the like.

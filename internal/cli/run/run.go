@@ -101,5 +101,8 @@ func run(ctx context.Context, a *app.App, o Options) error {
 	if err != nil && !errors.As(err, &exit) && a.JSON() {
 		show.Event(progress.Fault(err)) // for a script; people are told by the root
 	}
+	if err == nil {
+		return progress.Lost(show)
+	}
 	return err
 }
