@@ -177,5 +177,5 @@ func (s *server) syncConfig(q wire.SyncRequest) (transfer.ServeConfig, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return transfer.ServeConfig{}, disk.Fault("work folder", err)
 	}
-	return transfer.ServeConfig{Root: root, StateDir: state, Log: s.log}, nil
+	return transfer.ServeConfig{Root: root, Within: string(dir), StateDir: state, Log: s.log}, nil
 }

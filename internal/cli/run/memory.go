@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -161,6 +162,9 @@ func Retained(err error, rec ledger.Run) error {
 	case fault.MachineLost, fault.RunLost, fault.Interrupted: // their own would have the run repeated
 		return f.WithRemedy("%s", how)
 	default:
+		if remedy != "" && !strings.HasSuffix(remedy, ".") {
+			remedy += "." // it ends in a command
+		}
 		return f.WithRemedy("%s %s", remedy, how)
 	}
 }

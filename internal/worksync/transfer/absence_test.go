@@ -221,3 +221,30 @@ func TestAMachineThatWasRolledBack(t *testing.T) {
 		})
 	}
 }
+
+// A command that makes its folder a link to another did not delete what was here, nor make all that is there.
+func TestAFolderThatBecameALinkIsNotFollowed(t *testing.T) {
+	for name, become := range map[string]func(p *pair, other string){
+		"a link to a folder": func(p *pair, other string) { must(p.t, os.Symlink(other, p.far)) },
+		"a link to itself":   func(p *pair, _ string) { must(p.t, os.Symlink(filepath.Base(p.far), p.far)) },
+		"a file":             func(p *pair, _ string) { must(p.t, os.WriteFile(p.far, nil, 0o600)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			write(t, p.near, project())
+			p.mustUp()
+			other := filepath.Join(t.TempDir(), "other")
+			write(t, other, map[string]string{"passwd": "theirs"})
+			p.run(func() {
+				must(t, os.Rename(p.far, p.far+"-moved"))
+				become(p, other)
+			})
+			if _, err := p.back(); !fault.Is(err, fault.RemoteFile) {
+				t.Errorf("got %v, want RemoteFile", err)
+			}
+			if diff := cmp.Diff(project(), contents(t, p.near)); diff != "" {
+				t.Errorf("here:\n%s", diff)
+			}
+		})
+	}
+}

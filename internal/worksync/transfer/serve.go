@@ -3,6 +3,8 @@ package transfer
 import (
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/wire"
@@ -16,8 +18,33 @@ import (
 // ServeConfig says what the far side serves.
 type ServeConfig struct {
 	Root     string // the synced folder; must exist
+	Within   string // a folder above Root: nothing from there on may be a link; "": Root alone may not be
 	StateDir string // the far side's baseline; made if it is missing
 	Log      *slog.Logger
+}
+
+// unlinked tells of a work folder that a command has made a link to another, all of which would else be
+// taken for what the command wrote, and what was in the folder for deleted.
+func (c ServeConfig) unlinked() error {
+	for path := c.Root; ; path = filepath.Dir(path) {
+		info, err := os.Lstat(path)
+		if err != nil {
+			return fault.New(fault.RemoteFile, "sync: the work folder on the machine: %w", err)
+		}
+		if !info.IsDir() {
+			return fault.New(fault.RemoteFile, "sync: the work folder on the machine: %s is a %s now, want the folder that was made", path, kind(info))
+		}
+		if parent := filepath.Dir(path); c.Within == "" || parent == c.Within || parent == path {
+			return nil
+		}
+	}
+}
+
+func kind(info os.FileInfo) string {
+	if info.Mode()&os.ModeSymlink != 0 {
+		return "symbolic link"
+	}
+	return "file"
 }
 
 // Serve answers operations on conn until the near side ends the session, after
@@ -115,6 +142,9 @@ func (o *operation) look(ctx context.Context, b begin) (state, error) {
 		return state{}, err
 	}
 	if o.ticket, err = draw(o.cfg.StateDir); err != nil {
+		return state{}, err
+	}
+	if err := o.cfg.unlinked(); err != nil {
 		return state{}, err
 	}
 	if o.root, err = tree.OpenRoot(o.cfg.Root); err != nil {

@@ -179,3 +179,24 @@ func (l *link) putAll(recs []pack.Record) error {
 		return nil
 	})
 }
+
+// Where the folder is one of several in a lease's, none above it may be a link either; what is above the lease may.
+func TestNothingOnTheWayToTheFolderIsALink(t *testing.T) {
+	tr := newTrap(t)
+	above := filepath.Dir(tr.root)
+	for rel, linked := range map[string]bool{"root": false, "root/dir": false, "root/inside": true, "root/link": true, "root/dir/file": true} {
+		cfg := ServeConfig{Root: filepath.Join(above, filepath.FromSlash(rel)), Within: above}
+		if err := cfg.unlinked(); (err != nil) != linked {
+			t.Errorf("%s: %v, want an error: %v", rel, err, linked)
+		}
+	}
+	for within, linked := range map[string]bool{above: true, filepath.Join(tr.root, "link"): false, "": false} {
+		cfg := ServeConfig{Root: filepath.Join(tr.root, "link", "below"), Within: within}
+		if err := os.MkdirAll(filepath.Join(tr.outside, "below"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := cfg.unlinked(); (err != nil) != linked {
+			t.Errorf("within %q: %v, want an error: %v", within, err, linked)
+		}
+	}
+}
