@@ -275,7 +275,7 @@ func (p *prepared) checkPaths() error {
 	}
 	if p.dir != "" {
 		if _, err := os.Stat(filepath.Join(p.dir, p.Workdir)); err != nil {
-			return fault.New(fault.LocalFile, "run: --workdir: %w", err)
+			return fault.New(fault.LocalFile, "run: --workdir: %w", err).WithRemedy("Give a folder that is in the copied one, or an absolute path on the machine.")
 		}
 	}
 	return nil
