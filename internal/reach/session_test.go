@@ -113,6 +113,42 @@ func TestClosedStreamEndsItsReader(t *testing.T) {
 	output(t, c, "true") // the connection is none the worse
 }
 
+// OpenSSH confirms that a session is closed when its command has ended. Nobody waits for one that hangs.
+func TestClosedStreamOfACommandThatHangs(t *testing.T) {
+	noLeaks(t)
+	server := sshd.Start(t, sshd.Options{}).Endpoint()
+	for name, use := range map[string]func(io.ReadWriter) error{
+		"read": func(s io.ReadWriter) error { _, err := io.Copy(io.Discard, s); return err },
+		"write": func(s io.ReadWriter) error {
+			_, err := s.Write(make([]byte, 16<<20)) // more than anything on the way holds
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := dial(t, server, reach.Options{})
+			s, err := c.Stream(t.Context(), "echo begun; trap '' HUP PIPE TERM; exec sleep 20")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(s, make([]byte, len("begun"))); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- use(s) }()
+			s.Close()
+			select {
+			case err := <-ended:
+				if err == nil {
+					t.Error("no error of what was cut off")
+				}
+			case <-time.After(30 * time.Second):
+				t.Error("still blocked")
+			}
+		})
+	}
+}
+
 func TestServerDiesUnderStreams(t *testing.T) {
 	noLeaks(t)
 	server := sshd.Start(t, sshd.Options{})

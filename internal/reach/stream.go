@@ -7,8 +7,12 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"outrigger.dev/outrigger/internal/fault"
 )
 
 // A Stream is the stdin and stdout of a command on the machine. After the last
@@ -20,6 +24,10 @@ type Stream struct {
 	end  *ending
 	tail *tail         // the end of stderr
 	errs chan struct{} // closed when stderr has ended
+	gone chan struct{} // closed when the channel is
+
+	busy   atomic.Int32 // reads and writes under way
+	closed sync.Once
 }
 
 // An ExitError tells that the command of a stream did not end well.
@@ -59,8 +67,11 @@ func (c *Client) stream(ctx context.Context, kind, what string) (*Stream, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stream{c: c, ch: ch, end: newEnding(), tail: &tail{max: stderrKept}, errs: make(chan struct{})}
-	go s.end.watch(reqs)
+	s := &Stream{c: c, ch: ch, end: newEnding(), tail: &tail{max: stderrKept}, errs: make(chan struct{}), gone: make(chan struct{})}
+	go func() {
+		defer close(s.gone)
+		s.end.watch(reqs)
+	}()
 	go func() {
 		defer close(s.errs)
 		_, _ = io.Copy(s.tail, ch.Stderr()) // ends with the channel; why it ended, Read says
@@ -76,6 +87,8 @@ func (c *Client) stream(ctx context.Context, kind, what string) (*Stream, error)
 
 // Read reads from the command's stdout.
 func (s *Stream) Read(b []byte) (int, error) {
+	s.busy.Add(1)
+	defer s.busy.Add(-1)
 	n, err := s.ch.Read(b)
 	if err == nil || n > 0 {
 		return n, nil
@@ -101,6 +114,8 @@ func (s *Stream) ended() error {
 
 // Write writes to the command's stdin.
 func (s *Stream) Write(b []byte) (int, error) {
+	s.busy.Add(1)
+	defer s.busy.Add(-1)
 	n, err := s.ch.Write(b)
 	if err != nil {
 		err = s.c.explain(err)
@@ -111,14 +126,34 @@ func (s *Stream) Write(b []byte) (int, error) {
 // CloseWrite ends the command's stdin.
 func (s *Stream) CloseWrite() error { return s.ch.CloseWrite() }
 
-// Close ends the stream on both sides. A Read that is blocked returns when the
-// machine has confirmed it, or when the connection ends.
+// closeGrace is how long the machine may take to confirm that a stream is closed. OpenSSH does so when the command
+// has ended, which an agent does at the end of its input; one that hangs never does.
+const closeGrace = 5 * time.Second
+
+// Close ends the stream on both sides. A Read or Write that is blocked returns when the machine has confirmed
+// it, or when the connection ends, which it does if the machine confirms nothing for [closeGrace].
 func (s *Stream) Close() error {
 	err := s.ch.Close()
+	s.closed.Do(func() { go s.letGo() })
 	if errors.Is(err, io.EOF) {
 		return nil // closed already, by either side
 	}
 	return err
+}
+
+func (s *Stream) letGo() {
+	t := time.NewTimer(closeGrace)
+	defer t.Stop()
+	select {
+	case <-s.gone:
+		return
+	case <-s.c.Done():
+		return
+	case <-t.C:
+	}
+	if s.busy.Load() > 0 {
+		s.c.fail(fault.New(fault.Unreachable, "%s: a command on the machine hangs: it did not end within %s of being hung up on", s.c.Where(), closeGrace))
+	}
 }
 
 // A tail keeps the last max bytes that were written to it.
