@@ -48,9 +48,9 @@ func brokenStream(e Exit, err error) (Exit, error) {
 		e.Code, e.Signal, e.SigNum, e.Ending = 0, "PIPE", int(syscall.SIGPIPE), ""
 		return e, nil
 	case errors.Is(err, syscall.ENOSPC):
-		return e, fault.New(fault.DiskFull, "run: write output: %w", err)
+		return e, fault.New(fault.DiskFull, "run: write output: %w", err).WithRemedy("Free some space where the output goes.")
 	}
-	return e, fault.New(fault.LocalFile, "run: write output: %w", err)
+	return e, fault.New(fault.LocalFile, "run: write output: %w", err).WithRemedy("Look at where the output goes.")
 }
 
 // hopeless tells whether dialling again would only say the same.

@@ -161,9 +161,9 @@ func Lost(r Reporter) error {
 	case e.lost == nil, errors.Is(e.lost, syscall.EPIPE):
 		return e.lost
 	case errors.Is(e.lost, syscall.ENOSPC):
-		return fault.New(fault.DiskFull, "events: %w", e.lost)
+		return fault.New(fault.DiskFull, "events: %w", e.lost).WithRemedy("Free some space where standard output goes.")
 	}
-	return fault.New(fault.LocalFile, "events: %w", e.lost)
+	return fault.New(fault.LocalFile, "events: %w", e.lost).WithRemedy("Look at where standard output goes.")
 }
 
 // maxDetail bounds the end of a console or the like.
