@@ -43,15 +43,33 @@ func newHostKeys(ep machine.Endpoint, where string) (*hostKeys, error) {
 // pin makes the keys of lines, in authorized_keys format, the only right ones.
 func (h *hostKeys) pin(lines []string) error {
 	for _, line := range lines {
-		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		key, err := parsePin(h.where, line)
 		if err != nil {
-			return fault.New(fault.Config, "%s: host key %q: %w", h.where, line, err).
-				WithRemedy(`Pin host keys as the machine prints them: hostKeys: ["ssh-ed25519 AAAA…"]`)
+			return err
 		}
 		h.pinned = append(h.pinned, key)
 		h.allow(algorithmsOf(key.Type()))
 	}
 	h.strict = true
+	return nil
+}
+
+func parsePin(where, line string) (ssh.PublicKey, error) {
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+	if err != nil {
+		return nil, fault.New(fault.Config, "%s: host key %q: %w", where, line, err).
+			WithRemedy(`Pin host keys as the machine prints them: hostKeys: ["ssh-ed25519 AAAA…"]`)
+	}
+	return key, nil
+}
+
+// CheckPins is the fault of pinned host keys, of the host called where, that are none.
+func CheckPins(where string, lines []string) error {
+	for _, line := range lines {
+		if _, err := parsePin(where, line); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -107,7 +125,7 @@ func (h *hostKeys) judge(key ssh.PublicKey) *fault.Error {
 		}
 	}
 	return h.changed(key, fingerprints(h.pinned), "was pinned").
-		WithRemedy("Nothing was sent. If the machine was rebuilt on purpose, pin its new key:\n%s", pinLine(key))
+		WithRemedy("Nothing was sent. If the machine was rebuilt on purpose, pin its new key: %s", pinLine(key))
 }
 
 func sameKey(a, b ssh.PublicKey) bool { return bytes.Equal(a.Marshal(), b.Marshal()) }
@@ -156,7 +174,7 @@ func (h *hostKeys) judgeBy(lines []knownLine, key ssh.PublicKey) (f *fault.Error
 	}
 	return fault.New(fault.HostKey, "%s: host key %s (%s) is not known%s", h.where, ssh.FingerprintSHA256(key), key.Type(), h.known.unread()).
 		WithRemedy("Nothing was sent. Compare the fingerprint with the machine's own"+
-			" (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there); if it is right, add to the configuration of this host:\n%s",
+			" (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there); if it is right, add to the configuration of this host: %s",
 			pinLine(key)), true
 }
 
@@ -213,7 +231,7 @@ func fingerprints(keys []ssh.PublicKey) string {
 
 // pinLine is the line of configuration that pins key.
 func pinLine(key ssh.PublicKey) string {
-	return fmt.Sprintf("  hostKeys: [%q]", strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))))
+	return fmt.Sprintf("hostKeys: [%q]", strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))))
 }
 
 // certAlgorithms are those of host certificates, best first.

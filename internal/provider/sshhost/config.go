@@ -139,6 +139,9 @@ func (l Login) endpoint() (_ machine.Endpoint, jumps []machine.Endpoint, err err
 	if err != nil {
 		return machine.Endpoint{}, nil, fault.New(fault.Config, "ssh: host %s: the home folder that holds ~/.ssh: %w", l.Address, err)
 	}
+	if err := reach.CheckPins("ssh: host "+l.Address, l.HostKeys); err != nil {
+		return machine.Endpoint{}, nil, err
+	}
 	l, hops, err := l.resolve(home)
 	if err != nil {
 		return machine.Endpoint{}, nil, err

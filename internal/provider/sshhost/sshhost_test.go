@@ -402,6 +402,7 @@ func TestConfig(t *testing.T) {
 		{"no address", sshhost.Config{Hosts: []sshhost.Host{{Name: "a"}}}, "host 1: has no address"},
 		{"two of one name", sshhost.Config{Hosts: []sshhost.Host{{Login: ok}, {Name: "mac", Login: ok}}}, "host mac: is listed twice"},
 		{"no such slots", sshhost.Config{Hosts: []sshhost.Host{{Login: ok, Slots: -1}}}, "-1 slots"},
+		{"a host key that is none", sshhost.Config{Hosts: []sshhost.Host{{Login: sshhost.Login{Address: "mac", HostKeys: []string{"ssh-ed25519 AAAA"}}}}}, "host key \"ssh-ed25519 AAAA\""},
 		{"an address with user and port", sshhost.Config{Hosts: []sshhost.Host{{Login: sshhost.Login{Address: "ci@mac:22"}}}}, `"ci@mac:22" is no host name`},
 		{"an address with a port", sshhost.Config{Hosts: []sshhost.Host{{Login: sshhost.Login{Address: "mac:22"}}}}, `"mac:22"`},
 		{"a URL", sshhost.Config{Hosts: []sshhost.Host{{Login: sshhost.Login{Address: "ssh://mac"}}}}, `"ssh://mac"`},
