@@ -126,12 +126,12 @@ func (s *Stream) Write(b []byte) (int, error) {
 // CloseWrite ends the command's stdin.
 func (s *Stream) CloseWrite() error { return s.ch.CloseWrite() }
 
-// closeGrace is how long the machine may take to confirm that a stream is closed. OpenSSH does so when the command
+// hangUpLimit is how long the machine may take to confirm that a stream is closed. OpenSSH does so when the command
 // has ended, which an agent does at the end of its input; one that hangs never does.
-const closeGrace = 5 * time.Second
+const hangUpLimit = 5 * time.Second
 
 // Close ends the stream on both sides. A Read or Write that is blocked returns when the machine has confirmed
-// it, or when the connection ends, which it does if the machine confirms nothing for [closeGrace].
+// it, or when the connection ends, which it does if the machine confirms nothing for [hangUpLimit].
 func (s *Stream) Close() error {
 	err := s.ch.Close()
 	s.closed.Do(func() { go s.letGo() })
@@ -142,7 +142,7 @@ func (s *Stream) Close() error {
 }
 
 func (s *Stream) letGo() {
-	t := time.NewTimer(closeGrace)
+	t := time.NewTimer(hangUpLimit)
 	defer t.Stop()
 	select {
 	case <-s.gone:
@@ -152,7 +152,7 @@ func (s *Stream) letGo() {
 	case <-t.C:
 	}
 	if s.busy.Load() > 0 {
-		s.c.fail(fault.New(fault.Unreachable, "%s: a command on the machine hangs: it did not end within %s of being hung up on", s.c.Where(), closeGrace))
+		s.c.fail(fault.New(fault.Unreachable, "%s: a command on the machine hangs: it did not end within %s of being hung up on", s.c.Where(), hangUpLimit))
 	}
 }
 
