@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/worksync/baseline"
 )
 
 // project is a folder of 31 files in 3 folders.
@@ -235,10 +236,10 @@ func TestAFolderThatBecameALinkIsNotFollowed(t *testing.T) {
 			p.mustUp()
 			other := filepath.Join(t.TempDir(), "other")
 			write(t, other, map[string]string{"passwd": "theirs"})
-			p.run(func() {
-				must(t, os.Rename(p.far, p.far+"-moved"))
-				become(p, other)
-			})
+			must(t, baseline.RunBegan(p.farState, p.far))
+			must(t, os.Rename(p.far, p.far+"-moved"))
+			become(p, other)
+			_ = baseline.RunEnded(p.farState, p.far) // what it finds is no folder
 			if _, err := p.back(); !fault.Is(err, fault.RemoteFile) {
 				t.Errorf("got %v, want RemoteFile", err)
 			}

@@ -190,11 +190,11 @@ func TestNothingOnTheWayToTheFolderIsALink(t *testing.T) {
 			t.Errorf("%s: %v, want an error: %v", rel, err, linked)
 		}
 	}
-	for within, linked := range map[string]bool{above: true, filepath.Join(tr.root, "link"): false, "": false} {
-		cfg := ServeConfig{Root: filepath.Join(tr.root, "link", "below"), Within: within}
-		if err := os.MkdirAll(filepath.Join(tr.outside, "below"), 0o755); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.Mkdir(filepath.Join(tr.root, "dir", "below"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for within, linked := range map[string]bool{above: true, filepath.Join(tr.root, "inside"): false, "": false} {
+		cfg := ServeConfig{Root: filepath.Join(tr.root, "inside", "below"), Within: within}
 		if err := cfg.unlinked(); (err != nil) != linked {
 			t.Errorf("within %q: %v, want an error: %v", within, err, linked)
 		}
