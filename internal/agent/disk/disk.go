@@ -66,6 +66,10 @@ func (d LeaseDir) Sync(rel string) (string, error) {
 // Tmp is TMPDIR of the lease's runs, where none could be made whose path is shorter ([Root.MakeTmp]).
 func (d LeaseDir) Tmp() string { return filepath.Join(string(d), "tmp") }
 
+// Reserve is a file that takes space, to be given up when a disk that the lease's own results have filled keeps
+// them from being fetched.
+func (d LeaseDir) Reserve() string { return filepath.Join(string(d), "reserve") }
+
 // Runs is where the lease's runs are.
 func (d LeaseDir) Runs() string { return filepath.Join(string(d), "runs") }
 

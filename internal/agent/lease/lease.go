@@ -158,6 +158,7 @@ func (s *Store) create(ctx context.Context, dir disk.LeaseDir, rec disk.Lease) e
 		}
 	}
 	if err == nil {
+		s.reserve(disk.LeaseDir(aside))
 		err = os.Rename(aside, string(dir))
 	}
 	if err != nil {
@@ -173,11 +174,17 @@ func (s *Store) create(ctx context.Context, dir disk.LeaseDir, rec disk.Lease) e
 // Renew moves a lease's expiry. A lease that is gone is a fault of kind RunLost.
 func (s *Store) Renew(ctx context.Context, req wire.LeaseRenew) (wire.Lease, error) {
 	var out wire.Lease
-	err := s.Update(ctx, req.Name, func(dir disk.LeaseDir, rec *disk.Lease) error {
-		rec.Expires, rec.Held = clamp(s.here(req.Expires), time.Now()), s.here(req.Held)
-		out = s.told(s.describe(dir, *rec))
-		return nil
-	})
+	update := func() error {
+		return s.Update(ctx, req.Name, func(dir disk.LeaseDir, rec *disk.Lease) error {
+			rec.Expires, rec.Held = clamp(s.here(req.Expires), time.Now()), s.here(req.Held)
+			out = s.told(s.describe(dir, *rec))
+			return nil
+		})
+	}
+	err := update()
+	if disk.IsFull(err) && s.spend(req.Name) {
+		err = update()
+	}
 	return out, err
 }
 
