@@ -182,7 +182,7 @@ func (s *Store) Renew(ctx context.Context, req wire.LeaseRenew) (wire.Lease, err
 		})
 	}
 	err := update()
-	if disk.IsFull(err) && s.spend(req.Name) {
+	if disk.IsFull(err) && s.Spend(req.Name) {
 		err = update()
 	}
 	return out, err

@@ -22,8 +22,8 @@ func (s *Store) reserve(dir disk.LeaseDir) {
 	}
 }
 
-// spend gives the space up, and tells whether there was any.
-func (s *Store) spend(name string) bool {
+// Spend gives the space up, and tells whether there was any.
+func (s *Store) Spend(name string) bool {
 	dir, err := s.Living(name)
 	return err == nil && os.Remove(dir.Reserve()) == nil
 }

@@ -120,6 +120,9 @@ func (r *Run) settle() {
 	}
 	r.ended = true
 	err := r.writeRecord()
+	if disk.IsFull(err) && r.s.cfg.Leases.Spend(r.spec.Lease) {
+		err = r.writeRecord() // else nobody gets at its files while this daemon lives
+	}
 	unwanted := false
 	if r.session == nil {
 		r.awaitClient()
