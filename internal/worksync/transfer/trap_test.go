@@ -190,9 +190,11 @@ func TestNothingOnTheWayToTheFolderIsALink(t *testing.T) {
 			t.Errorf("%s: %v, want an error: %v", rel, err, linked)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(tr.root, "dir", "below"), 0o755); err != nil {
+	below := filepath.Join(tr.root, "dir", "below")
+	if err := os.Mkdir(below, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.Remove(below) }) // before the trap is looked at
 	for within, linked := range map[string]bool{above: true, filepath.Join(tr.root, "inside"): false, "": false} {
 		cfg := ServeConfig{Root: filepath.Join(tr.root, "inside", "below"), Within: within}
 		if err := cfg.unlinked(); (err != nil) != linked {
