@@ -82,6 +82,9 @@ func (p *pair) session(wrap func(net.Conn) net.Conn, use func(context.Context, *
 		near.Close()
 	}
 	serr := <-served
+	if serr != nil {
+		p.t.Logf("the far side ended with %v", serr)
+	}
 	if wrap == nil && uerr == nil && (serr != nil || cerr != nil) {
 		p.t.Errorf("far side ended with %v, close with %v", serr, cerr)
 	}
