@@ -159,14 +159,22 @@ type taker struct {
 // unless the connection is at fault.
 func (t *taker) run(ctx context.Context) (apply.Result, error) {
 	var places []uint32
+	var unlisted []string // a folder that comes back as a whole may hold files that nobody has changed
 	for _, s := range t.steps {
 		if s.Op == plan.Write {
-			places = append(places, t.places[s.Source()])
+			place, is := t.placeOf(s.Source())
+			if is {
+				unlisted = append(unlisted, s.Source())
+			}
+			places = append(places, place)
 			t.progress.TotalFiles++
 			t.progress.TotalBytes += s.Entry.Size
 		}
 	}
 	if len(places) > 0 {
+		if err := t.nameFiles(unlisted); err != nil {
+			return apply.Result{}, err
+		}
 		if err := t.ask(true, places); err != nil {
 			return apply.Result{}, err
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"outrigger.dev/outrigger/internal/fault"
+	"outrigger.dev/outrigger/internal/sanitize"
 	"outrigger.dev/outrigger/internal/wire"
 	"outrigger.dev/outrigger/internal/worksync/baseline"
 	"outrigger.dev/outrigger/internal/worksync/ignore"
@@ -128,8 +129,9 @@ type operation struct {
 	*server
 	view
 	begin    begin
-	pristine bool  // there never was a baseline
-	listed   []int // nodes that were put in the list, by place
+	pristine bool         // there never was a baseline
+	listed   []int        // nodes that were put in the list, by place, and those that were named
+	isListed map[int]bool // the same; nil until something is named
 }
 
 // look scans and finds the base.
@@ -227,6 +229,9 @@ func (o *operation) answer(ctx context.Context) error {
 			if err := decode(f, "what is asked for", &q); err != nil {
 				return err
 			}
+			if err := o.listAlso(q.Names); err != nil {
+				return err
+			}
 			if err := o.checkPlaces(q.Places, asked); err != nil {
 				return err
 			}
@@ -256,6 +261,25 @@ func (o *operation) settled(g baseline.Generation) {
 	if err := o.store.Settled(g); err != nil {
 		o.cfg.Log.Warn("cannot note what a run begins with", "error", err)
 	}
+}
+
+// listAlso gives files that are as in the base places behind those of the list.
+func (o *operation) listAlso(names []string) error {
+	if len(names) > 0 && o.isListed == nil {
+		o.isListed = make(map[int]bool, len(o.listed))
+		for _, i := range o.listed {
+			o.isListed[i] = true
+		}
+	}
+	for _, name := range names {
+		i, ok := tree.Find(o.nodes, name)
+		if !ok || o.nodes[i].Kind != tree.File || o.isListed[i] {
+			return fault.New(fault.Protocol, "sync: asked for %q, which is no file here, or is in the list", sanitize.Line(name, maxWhy))
+		}
+		o.isListed[i] = true
+		o.listed = append(o.listed, i)
+	}
+	return nil
 }
 
 // checkPlaces holds what is asked for, in any order, against what was listed.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -283,6 +284,27 @@ func (x *exchange) ask(contents bool, places []uint32) error {
 		places = places[maxPlaces:]
 	}
 	return x.send(typeAsk, ask{Contents: contents, Places: places})
+}
+
+// placeOf returns the place of a file in the far side's list. One that is not in it, since it is as in the base, gets
+// the next place, and is to be named.
+func (x *exchange) placeOf(path string) (place uint32, unlisted bool) {
+	place, ok := x.places[path]
+	if !ok {
+		place = uint32(len(x.places))
+		x.places[path] = place
+	}
+	return place, !ok
+}
+
+// nameFiles tells the far side which files have places behind its list.
+func (x *exchange) nameFiles(paths []string) error {
+	for chunk := range slices.Chunk(paths, maxNames) {
+		if err := x.send(typeAsk, ask{Contents: true, Names: chunk, More: true}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (x *exchange) advance(change func(*Progress)) {

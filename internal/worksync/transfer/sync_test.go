@@ -2,6 +2,7 @@ package transfer_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -160,6 +161,53 @@ func TestBothVersionsMayBeKept(t *testing.T) {
 		if rep := p.mustUp(); rep.Files > 0 {
 			t.Errorf("%s first: equal, but: %+v", first, rep)
 		}
+	}
+}
+
+// TestAFolderComesBackWithWhatNobodyChanged lets a folder be replaced here while one file in it changes there: where the
+// machine's version is wanted, it comes with the files in it that are as they always were.
+func TestAFolderComesBackWithWhatNobodyChanged(t *testing.T) {
+	const large = 300_000
+	for _, tt := range []struct {
+		name   string
+		prefer plan.Prefer
+		here   map[string]string // what takes the folder's place
+		at     string            // where the machine's version comes
+	}{
+		{"a file is in its place, theirs counts", plan.Far, map[string]string{"dir": "a file"}, "dir"},
+		{"it is gone, theirs counts", plan.Far, nil, "dir"},
+		{"a file is in its place, both are kept", plan.Both, map[string]string{"dir": "a file"}, "dir.outrigger-there"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPair(t)
+			p.prefer, p.believe = tt.prefer, true
+			in := map[string]string{"dir/a": "1", "dir/same": "s", "dir/sub/large": strings.Repeat("l", large), "other": "o"}
+			for i := range 250 {
+				in[fmt.Sprintf("dir/sub/%d", i)] = fmt.Sprint(i)
+			}
+			write(t, p.near, in)
+			p.mustUp()
+			remove(t, p.near, "dir")
+			write(t, p.near, tt.here)
+			write(t, p.far, map[string]string{"dir/a": "far", "dir/sub/7": "seven"})
+			p.mustBack()
+			p.mustUp()
+			got := contents(t, p.near)
+			for path, text := range map[string]string{"a": "far", "sub/7": "seven"} {
+				if is := got[tt.at+"/"+path]; is != text {
+					t.Errorf("%s: %q, want %q", path, is, text)
+				}
+			}
+			if tt.here == nil {
+				return // then only what was changed there is wanted
+			}
+			for _, path := range []string{"same", "sub/large", "sub/8", "sub/249"} {
+				if is, want := got[tt.at+"/"+path], in["dir/"+path]; is != want {
+					t.Errorf("%s: %.20q, want %.20q", path, is, want)
+				}
+			}
+			p.wantEqual()
+		})
 	}
 }
 

@@ -65,11 +65,13 @@ type state struct {
 	Believed bool        `cbor:"5,keyasint,omitempty"` // what is missing went while a run worked on Base
 }
 
-// ask names entries of the far side's list by their places in it.
+// ask names entries of the far side's list by their places in it. Files that are not in the list, since they are as in
+// the base, get the places behind it in the order in which they are named.
 type ask struct {
 	Contents bool     `cbor:"1,keyasint,omitempty"` // else digests
 	Places   []uint32 `cbor:"2,keyasint,omitempty"`
 	More     bool     `cbor:"3,keyasint,omitempty"` // another ask continues this one
+	Names    []string `cbor:"4,keyasint,omitempty"` // files that are not in the list
 }
 
 // end ends a stream.
