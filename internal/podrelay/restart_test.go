@@ -203,8 +203,12 @@ func TestMarksInAnotherVolume(t *testing.T) {
 				return
 			}
 			for _, name := range []string{"1", "2", "3"} {
-				if fi, err := os.Stat(filepath.Join(volume, itoa(part), name)); err != nil || fi.Size() != 300_000 {
-					seen <- fmt.Errorf("mark %d is there, and its data: %v, %v", part, fi, err)
+				fi, err := os.Stat(filepath.Join(volume, itoa(part), name))
+				if err == nil && fi.Size() != 300_000 {
+					err = fmt.Errorf("%d bytes, want 300000", fi.Size())
+				}
+				if err != nil {
+					seen <- fmt.Errorf("mark %d is there, and its data: %w", part, err)
 					return
 				}
 			}

@@ -94,8 +94,8 @@ func (c *client) at() string { return filepath.Join(c.home, "at", "work") }
 
 func (c *client) wait(t *testing.T) {
 	t.Helper()
-	if _, ok := c.cmd.Wait().(*exec.ExitError); !ok && c.cmd.ProcessState == nil {
-		t.Errorf("client %d cannot be waited for", c.id)
+	if err := c.cmd.Wait(); c.cmd.ProcessState == nil {
+		t.Errorf("client %d cannot be waited for: %v", c.id, err)
 	}
 }
 

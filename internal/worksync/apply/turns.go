@@ -8,20 +8,21 @@ import (
 // turns lets things that are done at the same time be seen one after the other. When its
 // context ends nobody waits any more.
 type turns struct {
-	ctx   context.Context
 	mu    sync.Mutex
 	moved *sync.Cond
 	drawn int64
 	next  int64          // whose turn it is
 	early map[int64]bool // those that are over before it was their turn
+	ended error          // why nobody waits any more
 }
 
 func newTurns(ctx context.Context) *turns {
-	t := &turns{ctx: ctx, early: map[int64]bool{}}
+	t := &turns{early: map[int64]bool{}}
 	t.moved = sync.NewCond(&t.mu)
 	context.AfterFunc(ctx, func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
+		t.ended = ctx.Err()
 		t.moved.Broadcast()
 	})
 	return t
@@ -39,13 +40,13 @@ func (t *turns) draw() int64 {
 func (t *turns) await(turn int64) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.next != turn && t.ctx.Err() == nil {
+	for t.next != turn && t.ended == nil {
 		t.moved.Wait()
 	}
 	if t.next == turn {
 		return nil
 	}
-	return t.ctx.Err()
+	return t.ended
 }
 
 func (t *turns) done(turn int64) {
@@ -63,7 +64,7 @@ func (t *turns) done(turn int64) {
 func (t *turns) settle() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for t.next != t.drawn && t.ctx.Err() == nil {
+	for t.next != t.drawn && t.ended == nil {
 		t.moved.Wait()
 	}
 }
