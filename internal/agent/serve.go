@@ -152,7 +152,7 @@ func (s *server) sync(ctx context.Context, conn *wire.Conn, req wire.Request) er
 	var cfg transfer.ServeConfig
 	err := respond(conn, req, func(q wire.SyncRequest) (any, error) {
 		var err error
-		cfg, err = s.syncConfig(q)
+		cfg, err = s.syncConfig(ctx, q)
 		return nil, err
 	})
 	if err != nil || cfg.Root == "" {
@@ -161,21 +161,26 @@ func (s *server) sync(ctx context.Context, conn *wire.Conn, req wire.Request) er
 	return transfer.Serve(ctx, conn, cfg)
 }
 
-func (s *server) syncConfig(q wire.SyncRequest) (transfer.ServeConfig, error) {
-	dir, err := s.leases.Living(q.Lease)
+// syncConfig makes the folder that is to be synced. The session may outlive the lease, so it holds the lease
+// whenever it makes a folder in it.
+func (s *server) syncConfig(ctx context.Context, q wire.SyncRequest) (cfg transfer.ServeConfig, err error) {
+	err = s.leases.With(ctx, q.Lease, func(dir disk.LeaseDir, _ disk.Lease) error {
+		root, err := dir.Work(q.Folder)
+		if err != nil {
+			return err
+		}
+		state, err := dir.Sync(q.Folder)
+		if err != nil {
+			return err
+		}
+		cfg = transfer.ServeConfig{Root: root, Within: string(dir), StateDir: state, Log: s.log}
+		return disk.Fault("work folder", os.MkdirAll(root, 0o700))
+	})
 	if err != nil {
 		return transfer.ServeConfig{}, err
 	}
-	root, err := dir.Work(q.Folder)
-	if err != nil {
-		return transfer.ServeConfig{}, err
+	cfg.Hold = func(ctx context.Context, use func() error) error {
+		return s.leases.With(ctx, q.Lease, func(disk.LeaseDir, disk.Lease) error { return use() })
 	}
-	state, err := dir.Sync(q.Folder)
-	if err != nil {
-		return transfer.ServeConfig{}, err
-	}
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return transfer.ServeConfig{}, disk.Fault("work folder", err)
-	}
-	return transfer.ServeConfig{Root: root, Within: string(dir), StateDir: state, Log: s.log}, nil
+	return cfg, nil
 }

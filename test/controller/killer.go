@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"sync"
@@ -91,6 +92,11 @@ func (k *Killer) carry(rt http.RoundTripper, req *http.Request) (*http.Response,
 	}
 	if dead || now && !k.After {
 		return nil, errKilled
+	}
+	if what != "" {
+		// A write that is under way when another one kills is carried out, and must be counted: the end of the
+		// controller cancels its request, but not what the API server has read of it.
+		req = req.WithContext(context.WithoutCancel(req.Context()))
 	}
 	resp, err := rt.RoundTrip(req)
 	if err == nil && what != "" && resp.StatusCode < http.StatusMultipleChoices {

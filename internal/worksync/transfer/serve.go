@@ -21,7 +21,17 @@ type ServeConfig struct {
 	Root     string // the synced folder; must exist
 	Within   string // a folder above Root: nothing from there on may be a link; "": Root alone may not be
 	StateDir string // the far side's baseline; made if it is missing
-	Log      *slog.Logger
+	// Hold calls use while nobody takes Root and StateDir away, or says why they are served no more. Whoever
+	// removed them must not find them made again by a session that is still open. nil: they stay.
+	Hold func(ctx context.Context, use func() error) error
+	Log  *slog.Logger
+}
+
+func (c ServeConfig) hold(ctx context.Context, use func() error) error {
+	if c.Hold == nil {
+		return use()
+	}
+	return c.Hold(ctx, use)
 }
 
 // unlinked tells of a work folder that a command has made a link to another, all of which would else be
@@ -140,10 +150,7 @@ func (o *operation) look(ctx context.Context, b begin) (state, error) {
 	if err != nil {
 		return state{}, fault.New(fault.Protocol, "sync: %w", err)
 	}
-	if o.store, err = baseline.Open(o.cfg.StateDir); err != nil {
-		return state{}, err
-	}
-	if o.ticket, err = draw(o.cfg.StateDir); err != nil {
+	if err := o.cfg.hold(ctx, o.openState); err != nil {
 		return state{}, err
 	}
 	if err := o.cfg.unlinked(); err != nil {
@@ -185,6 +192,15 @@ func (o *operation) look(ctx context.Context, b begin) (state, error) {
 		return state{}, err
 	}
 	return st, o.relate(ctx, raw)
+}
+
+// openState opens the baseline, and makes this session the one that may write.
+func (o *operation) openState() (err error) {
+	if o.store, err = baseline.Open(o.cfg.StateDir); err != nil {
+		return err
+	}
+	o.ticket, err = draw(o.cfg.StateDir)
+	return err
 }
 
 // generation returns the one with an ID that came from the other side.
