@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 )
@@ -40,8 +39,6 @@ func (f *forest) linkAndOwn(root string) {
 func (f *forest) paths(root string) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(f.see(root))), resting)
 }
-
-func resting(p string) bool { return p == restDir || strings.HasPrefix(p, restDir+"/") }
 
 // shut takes from the user some rights at some files and folders.
 func (f *forest) shut(root string) {

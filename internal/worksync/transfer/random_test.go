@@ -161,6 +161,11 @@ func mergeOne(b thing, inB bool, n thing, inN bool, f thing, inF bool) (m thing,
 	return m, false, false
 }
 
+// restDir is the folder that edits leave alone, and that moves while an operation is under way.
+const restDir = "~rest"
+
+func resting(p string) bool { return p == restDir || strings.HasPrefix(p, restDir+"/") }
+
 // edit changes a tree at random, also in ways that a scan must look twice at.
 func edit(t *testing.T, r *rand.Rand, root string, times int) {
 	t.Helper()

@@ -220,9 +220,6 @@ func (m *mover) Write(b []byte) (int, error) {
 	return m.Conn.Write(b)
 }
 
-// restDir is the folder that edits leave alone, and that moves while an operation is under way.
-const restDir = "~rest"
-
 // restless prepares it.
 func (f *forest) restless() {
 	dir := filepath.Join(f.near, restDir)
