@@ -67,6 +67,9 @@ func (s *server) serve(ctx context.Context, stdio Stdio) error {
 }
 
 func (s *server) answer(ctx context.Context, conn *wire.Conn, req wire.Request) error {
+	if req.Method != wire.MethodSync { // in a sync, only its operations are work
+		defer conn.Beat(wire.BeatEvery)()
+	}
 	switch req.Method {
 	case wire.MethodInfo:
 		return respond(conn, req, func(q wire.InfoRequest) (wire.Info, error) { return s.info(ctx, q) })
@@ -150,11 +153,13 @@ func (s *server) home(sole bool) (home.Home, error) {
 // sync hands the connection to package transfer until the client ends the session.
 func (s *server) sync(ctx context.Context, conn *wire.Conn, req wire.Request) error {
 	var cfg transfer.ServeConfig
+	stop := conn.Beat(wire.BeatEvery)
 	err := respond(conn, req, func(q wire.SyncRequest) (any, error) {
 		var err error
 		cfg, err = s.syncConfig(ctx, q)
 		return nil, err
 	})
+	stop()
 	if err != nil || cfg.Root == "" {
 		return err
 	}

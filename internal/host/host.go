@@ -31,7 +31,9 @@ type Config struct {
 	Reach    reach.Options
 	// Boot is how long the machine may take until SSH answers; 0: one attempt.
 	Boot time.Duration
-	Log  *slog.Logger
+	// Silence is how long the agent may say nothing while an answer is owed; 0: [wire.SilenceLimit].
+	Silence time.Duration
+	Log     *slog.Logger
 }
 
 // A Host is one machine. Its methods may be called at once.
@@ -52,6 +54,9 @@ type Host struct {
 func Dial(ctx context.Context, cfg Config) (*Host, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Silence <= 0 {
+		cfg.Silence = wire.SilenceLimit
 	}
 	if cfg.Reach.Log == nil {
 		cfg.Reach.Log = cfg.Log
@@ -135,6 +140,9 @@ func (h *Host) broke() error {
 
 func errClosed() error { return fault.New(fault.Internal, "host: used after Close") }
 
+// Where names the machine for messages.
+func (h *Host) Where() string { return h.cfg.Endpoint.Address() }
+
 // Open starts the agent with verb and returns a connection to it. first, if
 // not nil, sends the first request before anything is received, which saves a
 // round trip; it may be called twice, on two connections.
@@ -207,6 +215,9 @@ func (h *Host) openOn(ctx context.Context, c *reach.Client, verb string, first f
 		}
 		return first(conn)
 	})
+	if err == nil && verb == Serve { // connect has pings of its own
+		conn.LimitSilence(h.cfg.Silence, c.Where())
+	}
 	return conn, err
 }
 

@@ -185,10 +185,13 @@ func (r *relay) run(ctx context.Context) error {
 		Log:    r.job.Log,
 		Resume: r.job.Resume,
 		Attach: r.job.Attach,
+		Where:  "the machine at " + r.host.Where(),
 		Asked:  func() { r.result.Started = true },
-		Lost:   func(cause error) { r.watcher.Lost(cause, r.job.Absence) },
-		Back:   r.watcher.Back,
-		Warn:   r.watcher.Warn,
+		// From then on there is a command for signals.
+		Started: r.stop.began,
+		Lost:    func(cause error) { r.watcher.Lost(cause, r.job.Absence) },
+		Back:    r.watcher.Back,
+		Warn:    r.watcher.Warn,
 	})
 	r.stop.run(false)
 	r.watcher.Ended()

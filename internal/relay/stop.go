@@ -13,7 +13,7 @@ import (
 
 // A stopper decides what a signal from the user means. While the user's command
 // runs, it goes to the command; but the second that asks for the end (INT, TERM,
-// HUP) makes us give up waiting. Before and after, the first that ends programs
+// HUP) makes us give up waiting, and so does the first if the machine does not get to the start. Before and after, the first that ends programs
 // stops what we do. It never stops the cleaning up, which is the caller's and has
 // a context of its own.
 //
@@ -31,7 +31,9 @@ type stopper struct {
 	queue   []string // for the command
 	running bool
 	ran     bool
+	begun   bool // the machine has answered that the command is there
 	told    bool // the command has been asked to end
+	startIn time.Duration
 	timers  []*time.Timer
 }
 
@@ -39,10 +41,13 @@ type stopper struct {
 // heard of and its files to come back.
 const killAfter = 3 * time.Second
 
+// startIn is how long the machine may take to start the command after a signal for it.
+const startIn = 3 * time.Second
+
 // watch reads signals ("INT", "TERM", …) until ctx ends.
 func watch(ctx context.Context, signals <-chan string, grace time.Duration) (*stopper, context.Context) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	s := &stopper{cancel: cancel, forward: make(chan string), grace: grace, news: make(chan struct{}, 1)}
+	s := &stopper{cancel: cancel, forward: make(chan string), grace: grace, news: make(chan struct{}, 1), startIn: startIn}
 	go s.pump(ctx)
 	go func() {
 		for {
@@ -61,6 +66,9 @@ func (s *stopper) signal(sig string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if asks := sig == "INT" || sig == "TERM" || sig == "HUP"; s.running && (!asks || !s.told || s.grace > 0) {
+		if asks && !s.told && !s.begun && s.grace == 0 {
+			s.awaitStart(sig)
+		}
 		s.told = s.told || asks
 		s.send(sig)
 		if s.grace > 0 && sig == "TERM" && s.timers == nil {
@@ -72,6 +80,25 @@ func (s *stopper) signal(sig string) {
 		return
 	}
 	s.cancel(Interrupted(sig))
+}
+
+// awaitStart gives up if no command is there soon that could take sig, with s.mu held: it would not be
+// heard of, however long the machine takes.
+func (s *stopper) awaitStart(sig string) {
+	s.timers = append(s.timers, time.AfterFunc(s.startIn, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.running && !s.begun {
+			s.cancel(Interrupted(sig))
+		}
+	}))
+}
+
+// began says that the command is there.
+func (s *stopper) began() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = true
 }
 
 // send queues a signal for the command, with s.mu held. As in the kernel, one that waits already is

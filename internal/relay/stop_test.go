@@ -157,3 +157,34 @@ type deaf struct{ Watcher }
 
 func (deaf) Lost(error, time.Duration) {}
 func (deaf) Back()                     {}
+
+// The first signal is the command's only if there is one, or soon.
+func TestASignalBeforeTheMachineAnswers(t *testing.T) {
+	for _, begun := range []bool{false, true} {
+		signals := make(chan string)
+		s, ctx := watch(t.Context(), signals, 0)
+		s.startIn = 50 * time.Millisecond
+		s.run(true)
+		if begun {
+			s.began()
+		}
+		signals <- "HUP"
+		heard(t, s, 1)
+		if begun { // no time runs out
+			s.mu.Lock()
+			if len(s.timers) > 0 {
+				t.Error("a time limit for a command that is there")
+			}
+			s.mu.Unlock()
+		} else {
+			select {
+			case <-ctx.Done():
+			case <-time.After(10 * time.Second):
+			}
+			if want := Interrupted("HUP"); context.Cause(ctx) == nil || context.Cause(ctx).Error() != want.Error() {
+				t.Errorf("gave up: %v, want %v", context.Cause(ctx), want)
+			}
+		}
+		s.end()
+	}
+}

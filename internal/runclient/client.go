@@ -3,6 +3,7 @@ package runclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -14,11 +15,13 @@ import (
 
 const (
 	defaultPing = 5 * time.Second
-	// joinLimit is how long the answer to a start may take, before it is tried
-	// on a new connection. The login shell alone is given ten seconds there.
-	joinLimit = 30 * time.Second
+	// defaultAnswer is Options.Answer. The login shell alone is given ten seconds there.
+	defaultAnswer = 30 * time.Second
 	// killSlack is what is added to the run's grace when we give it up: a guess.
 	killSlack = 5 * time.Second
+	// killPing is how often the agent is asked for a sign of life while it kills the run, killAnswer how long it may
+	// give none, which includes the way back to it if the connection is lost.
+	killPing, killAnswer = time.Second, 3 * time.Second
 	// firstDial is how long to try to reach the machine before the run exists.
 	firstDial = time.Minute
 )
@@ -50,6 +53,12 @@ func newClient(dial Dial, spec wire.RunSpec, streams Streams, opts Options) *cli
 	if opts.Ping <= 0 {
 		opts.Ping = defaultPing
 	}
+	if opts.Answer <= 0 {
+		opts.Answer = defaultAnswer
+	}
+	if opts.Where == "" {
+		opts.Where = "the machine"
+	}
 	if spec.Absence <= 0 {
 		spec.Absence = wire.DefaultAbsence
 	}
@@ -69,15 +78,10 @@ func (c *client) run(ctx context.Context) (Exit, error) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	stop := context.AfterFunc(ctx, func() {
-		if !c.giveUp() || fault.Is(context.Cause(ctx), fault.MachineLost) {
-			end() // there is nobody to be told
-			return
+		if c.giveUp() && !fault.Is(context.Cause(ctx), fault.MachineLost) { // else there is nobody to be told
+			c.awaitKill(life)
 		}
-		select {
-		case <-time.After(c.spec.KillGrace + killSlack):
-			end()
-		case <-life.Done():
-		}
+		end()
 	})
 	defer stop()
 
@@ -122,6 +126,24 @@ func (c *client) giveUp() bool {
 		close(c.kill)
 	}
 	return c.asked
+}
+
+// awaitKill waits while the run is killed, for as long as the agent answers and has time for it. Nobody who gave up
+// waits for an agent that hangs or cannot be reached; it ends the run when our absence is over.
+func (c *client) awaitKill(ctx context.Context) {
+	began := time.Now()
+	look := time.NewTicker(killPing / 4)
+	defer look.Stop()
+	for heard := began; time.Since(heard) < killAnswer && time.Since(began) < c.spec.KillGrace+killSlack; {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return
+		}
+		if last := time.Unix(0, c.heard.Load()); last.After(heard) {
+			heard = last
+		}
+	}
 }
 
 // feed starts what fills the input log.
@@ -178,10 +200,8 @@ func (c *client) watchStreams(ctx context.Context, end context.CancelFunc) {
 				end() // it is not ours to kill
 				return
 			}
-			select {
-			case <-time.After(c.spec.KillGrace + killSlack):
+			if c.awaitKill(ctx); ctx.Err() == nil {
 				end()
-			case <-ctx.Done():
 			}
 			return
 		}
@@ -247,7 +267,7 @@ func (c *client) passed() wire.Pos { return c.out.look().received + c.in.first()
 // reach dials until it works or b gives up.
 func (c *client) reach(ctx context.Context, b *backoff) (*wire.Conn, error) {
 	for {
-		dctx, cancel := context.WithTimeout(ctx, joinLimit)
+		dctx, cancel := context.WithTimeoutCause(ctx, c.opts.Answer, fmt.Errorf("not done within %s", c.opts.Answer))
 		conn, err := c.dial(dctx)
 		cancel()
 		if err == nil {
@@ -274,7 +294,7 @@ func (c *client) lostErr(err error, limit time.Duration) error {
 	if errors.Is(err, context.Canceled) || !asked {
 		return err
 	}
-	return fault.New(fault.MachineLost, "run %s: no way back to the machine for %s: %w", c.spec.RunID, limit, err)
+	return fault.New(fault.MachineLost, "run %s: no way back to %s for %s: %w", c.spec.RunID, c.opts.Where, limit, err)
 }
 
 func (c *client) warn(text string) {

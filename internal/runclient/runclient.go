@@ -48,6 +48,10 @@ type Options struct {
 	// Ping is how often the connection is tried when it is quiet; 0: 5 s. A
 	// connection that says nothing for three times as long counts as dead.
 	Ping time.Duration
+	// Answer is how long the answer to a start may take, and a Dial, before another connection is tried; 0: 30 s.
+	Answer time.Duration
+	// Where names the machine in faults; "": the machine.
+	Where string
 	// Resume joins the run of that name, if there is one, in the place of a client
 	// that died: what that one acknowledged is not repeated.
 	Resume bool

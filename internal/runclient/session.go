@@ -63,7 +63,7 @@ func (c *client) session(ctx context.Context, conn *wire.Conn, joined func()) er
 // join asks for the run: to start while no start was ever answered, later to
 // be attached. A start that is repeated joins what it has started.
 func (c *client) join(conn *wire.Conn) (answer wire.RunJoined, err error) {
-	slow := time.AfterFunc(joinLimit, func() { conn.Close() })
+	slow := time.AfterFunc(c.opts.Answer, func() { conn.Close() })
 	defer slow.Stop()
 	c.mu.Lock()
 	first := !c.asked
@@ -91,6 +91,9 @@ func (c *client) join(conn *wire.Conn) (answer wire.RunJoined, err error) {
 		return answer, finalError{err}
 	}
 	if err != nil {
+		if !slow.Stop() {
+			err = fmt.Errorf("the agent hangs: it did not answer within %s", c.opts.Answer)
+		}
 		return answer, fmt.Errorf("run: answer to start: %w", err)
 	}
 	var r wire.Response
@@ -209,6 +212,7 @@ func (c *client) send(ctx context.Context, conn *wire.Conn, from wire.RunJoined,
 			if err := conn.Send(wire.TypeRunKill, wire.RunKill{}); err != nil {
 				return err
 			}
+			tick.Reset(min(c.opts.Ping, killPing))
 		case <-tick.C:
 			quiet := time.Since(time.Unix(0, c.heard.Load()))
 			if quiet > 3*c.opts.Ping {

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -40,6 +41,7 @@ const (
 	TypeResponse Type = 3 // Response
 	TypePing     Type = 4 // empty; answered by TypePong
 	TypePong     Type = 5 // empty
+	TypeAlive    Type = 6 // empty; the sender still works on what it was asked for. Recv passes over it
 
 	TypeRunFirst  Type = 32 // 32–63 belong to runs
 	TypeSyncFirst Type = 64 // 64–127 belong to package worksync/transfer
@@ -100,13 +102,18 @@ type Conn struct {
 
 	expectHello bool // set by Greet: the first frame to read is the other side's Hello
 
+	silence time.Duration // set by LimitSilence
+	where   string
+
 	mu sync.Mutex // guards w
 	w  *bufio.Writer
 }
 
 // NewConn starts speaking frames on rwc, which Close closes.
 func NewConn(rwc io.ReadWriteCloser) *Conn {
-	return &Conn{rwc: rwc, r: bufio.NewReaderSize(rwc, bufSize), w: bufio.NewWriterSize(rwc, bufSize)}
+	c := &Conn{rwc: rwc, w: bufio.NewWriterSize(rwc, bufSize)}
+	c.r = bufio.NewReaderSize(patient{c}, bufSize)
+	return c
 }
 
 // Close closes the stream; a blocked Recv or Send returns with an error.
@@ -119,6 +126,14 @@ func (c *Conn) Recv() (Frame, error) {
 			return Frame{}, err
 		}
 	}
+	for {
+		if f, err := c.next(); err != nil || f.Type != TypeAlive {
+			return f, err
+		}
+	}
+}
+
+func (c *Conn) next() (Frame, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(c.r, head[:]); err != nil {
 		return Frame{}, err

@@ -178,7 +178,13 @@ func pick(builds []build, said announce) (build, error) {
 func unfit(where string, err error) error {
 	var exit *reach.ExitError
 	switch {
-	case errors.As(err, &exit), errors.Is(err, errNoShell), errors.Is(err, errNoise):
+	case errors.Is(err, errNoAnswer):
+		return fault.New(fault.Unreachable, "%s: %w", where, err).
+			WithRemedy("Log in there with ssh, and see what the login's start-up files or its disk wait for.")
+	case errors.Is(err, errNoShell), errors.Is(err, errNoise):
+		return fault.New(fault.AgentUnfit, "%s: the agent does not start: %w", where, err).
+			WithRemedy("Use a login that runs the command it is given: one with nologin, for SFTP alone or with a ForceCommand does not.")
+	case errors.As(err, &exit):
 		return fault.New(fault.AgentUnfit, "%s: the agent does not start: %w", where, err)
 	case fault.Of(err) != fault.Internal:
 		return err

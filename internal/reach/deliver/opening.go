@@ -14,7 +14,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/machine"
 	"outrigger.dev/outrigger/internal/reach"
 	"outrigger.dev/outrigger/internal/wire"
@@ -115,6 +114,8 @@ const shellLimit = time.Minute
 
 var errShellSlow = fmt.Errorf("the login did not get to our command within %v", shellLimit)
 
+var errNoAnswer = errors.New("no answer from the machine's shell")
+
 // await skips to the announcement and, if the agent is there and was to be
 // started, waits for its first byte. It gives up when ctx ends.
 func (o *opening) await(ctx context.Context, nonce string, started bool) (announce, error) {
@@ -138,7 +139,7 @@ func (o *opening) await(ctx context.Context, nonce string, started bool) (announ
 	case r := <-done:
 		return r.said, r.err
 	case <-ctx.Done():
-		return announce{}, fault.New(fault.Unreachable, "no answer from the machine's shell: %w", context.Cause(ctx))
+		return announce{}, fmt.Errorf("%w: %w", errNoAnswer, context.Cause(ctx))
 	}
 }
 

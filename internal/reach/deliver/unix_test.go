@@ -279,9 +279,9 @@ func TestUnfitMachines(t *testing.T) {
 		{"an agent that is not what is on record", "", "", wrongSum, "", fault.LocalFile, "is on record", "make build"},
 		{"an agent that is no program", "", "", garbage, "", fault.AgentUnfit, "cannot execute", "root folder"},
 		{"a folder that is somebody else's", "", "", src, locked + "/x", fault.AgentUnfit, "Permission denied", "root folder"},
-		{"no shell", "", "ForceCommand echo no shell for you; exit 1", src, "", fault.AgentUnfit, "no shell for you", ""},
-		{"a login that never stops talking", "", "ForceCommand yes", src, "", fault.AgentUnfit, "prints something else", ""},
-		{"a file transfer account", "", "ForceCommand internal-sftp", src, "", fault.AgentUnfit, "", ""},
+		{"no shell", "", "ForceCommand echo no shell for you; exit 1", src, "", fault.AgentUnfit, "no shell for you", "runs the command"},
+		{"a login that never stops talking", "", "ForceCommand yes", src, "", fault.AgentUnfit, "prints something else", "runs the command"},
+		{"a file transfer account", "", "ForceCommand internal-sftp", src, "", fault.AgentUnfit, "", "SFTP alone"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := sshd.Options{}

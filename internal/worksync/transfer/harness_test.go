@@ -35,6 +35,7 @@ type pair struct {
 	prefer              plan.Prefer
 	progress            func(transfer.Progress)
 	turn                func(context.Context, int64) error
+	silence             time.Duration // of the far side, that ends a session; 0: none
 }
 
 func newPair(t testing.TB) *pair {
@@ -58,6 +59,7 @@ func (p *pair) session(wrap func(net.Conn) net.Conn, use func(context.Context, *
 		a = wrap(a)
 	}
 	near, far := wire.NewConn(a), wire.NewConn(b)
+	near.LimitSilence(p.silence, "mini")
 	defer near.Close()
 	defer far.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)

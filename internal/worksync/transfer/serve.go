@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"outrigger.dev/outrigger/internal/fault"
 	"outrigger.dev/outrigger/internal/sanitize"
@@ -24,6 +25,7 @@ type ServeConfig struct {
 	// Hold calls use while nobody takes Root and StateDir away, or says why they are served no more. Whoever
 	// removed them must not find them made again by a session that is still open. nil: they stay.
 	Hold func(ctx context.Context, use func() error) error
+	Beat time.Duration // how often the near side hears that an operation goes on; 0: [wire.BeatEvery]
 	Log  *slog.Logger
 }
 
@@ -65,6 +67,9 @@ func kind(info os.FileInfo) string {
 func Serve(ctx context.Context, conn *wire.Conn, cfg ServeConfig) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Beat <= 0 {
+		cfg.Beat = wire.BeatEvery
 	}
 	return (&server{link: link{conn: conn}, cfg: cfg}).run(ctx)
 }
@@ -110,6 +115,8 @@ func (s *server) operation(ctx context.Context, f wire.Frame) error {
 	if err := decode(f, "begin", &b); err != nil {
 		return err
 	}
+	// Scanning, reading and applying may each take long without a byte to send.
+	defer s.conn.Beat(s.cfg.Beat)()
 	o := &operation{server: s}
 	st, err := o.look(ctx, b)
 	if o.root != nil {
