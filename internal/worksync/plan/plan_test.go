@@ -245,6 +245,7 @@ func TestMergeOptions(t *testing.T) {
 		{"both are kept, when the near side changes", "a=1", "a=2", "a=3", plan.Options{Prefer: plan.Both}, "near: write a.outrigger-there from a, beside a"},
 		{"both are kept: a folder and a file", "a/ a/x=1 a/y=1", "a=2", "a/ a/x=3", plan.Options{Prefer: plan.Both}, "near: make a.outrigger-there from a, near: write a.outrigger-there/x from a/x, beside a a/y"},
 		{"both are kept: a file and a folder", "a=1", "a/ a/x=1", "a=3", plan.Options{Prefer: plan.Both, Up: true}, "far: put aside a as a.outrigger-there, far: make a!, far: write a/x!, beside a"},
+		{"both are kept: a folder that became a link, edited in it", "a/ a/b/ a/b/x=1", "a>z", "a/ a/b/ a/b/x=2", plan.Options{Prefer: plan.Both}, "near: make a.outrigger-there from a, near: make a.outrigger-there/b from a/b, near: write a.outrigger-there/b/x from a/b/x, beside a"},
 		{"there are no two to be kept", "a=1 b=1", "a=2", "b=2", plan.Options{Prefer: plan.Both}, "far: write a!, near: write b!, decided a, decided b"},
 		{"both are kept, but the folder has to stay", "a=1", "a=2", "a/* a/x=1", plan.Options{Prefer: plan.Both}, "conflict a"},
 		{"no modes there: no conflict about them", "a=1", "a=1+600", "a=1+755", plan.Options{NoModes: true}, "far: set a 600@0!"},

@@ -61,11 +61,14 @@ func (v *verdict) visible(side int) world {
 	return w
 }
 
-// top returns the topmost of the conflicts that decides about p: two folders whose modes differ decide about nothing in them.
+// top returns the topmost of the conflicts that decides about p: two folders whose modes differ decide about nothing in them,
+// and what is in a folder that is another thing on the other side shares its fate.
 func (v *verdict) top(p string, conflicts map[string]bool) string {
 	top := ""
 	for at := p; at != "."; at = path.Dir(at) {
-		if conflicts[at] && (at == p || v.before[0][at].kind != "dir" || v.before[1][at].kind != "dir") {
+		here, there := v.before[0][at].kind, v.before[1][at].kind
+		if conflicts[at] && (at == p || here != "dir" || there != "dir") ||
+			top != "" && here != there && here != "" && there != "" {
 			top = at
 		}
 	}
@@ -79,6 +82,30 @@ func (v *verdict) within(p string, set map[string]bool) bool {
 		}
 	}
 	return set["."]
+}
+
+// shut tells that p is in nothing that was named but what could be read before the operations and cannot any more: they bring
+// a mode that keeps the owner out, and put something into a folder that could be read as long as it was empty.
+func (v *verdict) shut(p string) bool {
+	all := v.within(p, v.named)
+	for at := p; at != "."; at = path.Dir(at) {
+		if v.named[at] {
+			all = all && !v.closedIn(at, v.closed) && v.closedIn(at, [2]map[string]bool{shutIn(v.after[0]), shutIn(v.after[1])})
+		}
+	}
+	return all && !v.named["."]
+}
+
+// closedIn tells that p, something in it or a folder of it is closed on one of the sides.
+func (v *verdict) closedIn(p string, closed [2]map[string]bool) bool {
+	for _, side := range closed {
+		for q := range side {
+			if q == p || strings.HasPrefix(q, p+"/") || strings.HasPrefix(p, q+"/") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // touchy tells that p, something in it or a folder of it is excluded, cannot be read or is restless on one of the sides.
@@ -147,6 +174,7 @@ func (v *verdict) one(p string, side int) {
 		}
 	case !was && is && v.excluded(v.after[side], p):
 		v.t.Errorf("round %d, %s: %q is excluded and came", v.round, name, p)
+	case v.shut(p) && (same || right):
 	case v.within(p, v.closed[0]), v.within(p, v.closed[1]), v.within(p, v.named):
 		if !same {
 			v.t.Errorf("round %d, %s: %q was to be left and is %v %.60v, was %v %.60v", v.round, name, p, is, got, was, had)

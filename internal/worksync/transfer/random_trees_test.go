@@ -178,9 +178,9 @@ func (f *forest) agree(left bool) {
 	if left || !maps.Equal(f.synced(f.near), f.synced(f.far)) {
 		must(f.t, os.RemoveAll(f.far))
 		must(f.t, exec.Command("cp", "-a", f.near, f.far).Run())
-		if rep := f.mustUp(); rep.Files > 0 {
-			f.t.Errorf("round %d: settled by hand, but: %+v", f.round, rep)
-		}
+	}
+	if rep := f.mustUp(); rep.Files > 0 { // also of the modes that open gave both sides
+		f.t.Errorf("round %d: settled by hand, but: %+v", f.round, rep)
 	}
 	noTemp(f.t, f.near, f.far)
 	f.base = f.synced(f.near)
