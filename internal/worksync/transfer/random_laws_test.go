@@ -84,23 +84,25 @@ func (v *verdict) within(p string, set map[string]bool) bool {
 	return set["."]
 }
 
-// shut tells that p is in nothing that was named but what could be read before the operations and cannot any more: they bring
+// shut tells that p could be read before the operations, and is in nothing that was named but what they have shut: they bring
 // a mode that keeps the owner out, and put something into a folder that could be read as long as it was empty.
 func (v *verdict) shut(p string) bool {
-	all := v.within(p, v.named)
+	if v.within(p, v.closed[0]) || v.within(p, v.closed[1]) || !v.within(p, v.named) || v.named["."] {
+		return false
+	}
 	for at := p; at != "."; at = path.Dir(at) {
-		if v.named[at] {
-			all = all && !v.closedIn(at, v.closed) && v.closedIn(at, [2]map[string]bool{shutIn(v.after[0]), shutIn(v.after[1])})
+		if v.named[at] && !v.shutNow(at) {
+			return false
 		}
 	}
-	return all && !v.named["."]
+	return true
 }
 
-// closedIn tells that p, something in it or a folder of it is closed on one of the sides.
-func (v *verdict) closedIn(p string, closed [2]map[string]bool) bool {
-	for _, side := range closed {
-		for q := range side {
-			if q == p || strings.HasPrefix(q, p+"/") || strings.HasPrefix(p, q+"/") {
+// shutNow tells that p or something in it, or a folder of it, is closed on a side now and was not before.
+func (v *verdict) shutNow(p string) bool {
+	for side := range 2 {
+		for q := range shutIn(v.after[side]) {
+			if !v.closed[side][q] && (q == p || strings.HasPrefix(q, p+"/") || strings.HasPrefix(p, q+"/")) {
 				return true
 			}
 		}
