@@ -373,7 +373,9 @@ func TestTemporaryFilesGoWithTheLease(t *testing.T) {
 }
 
 // TestPathIsRewrittenWithoutRoot runs the agent as a user who may not become root.
-func TestPathIsRewrittenWithoutRoot(t *testing.T) {
+// newNobody returns a host whose user is not root, and so bound by modes.
+func newNobody(t *testing.T) *host {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to become another user")
 	}
@@ -396,6 +398,11 @@ func TestPathIsRewrittenWithoutRoot(t *testing.T) {
 	h.binary, h.user = binary, &syscall.Credential{Uid: nobody, Gid: nobody}
 	h.env = append(h.env, "HOME="+dir, "PATH=/usr/bin:/bin")
 	t.Cleanup(h.stop)
+	return h
+}
+
+func TestPathIsRewrittenWithoutRoot(t *testing.T) {
+	h := newNobody(t)
 	l := h.lease("a")
 	got := must[wire.LinkAnswer](h, wire.MethodLink, wire.LinkRequest{Lease: "a", Path: "/workspace"})
 	if !got.Rewrite || got.Target != l.Work || got.Why == "" {

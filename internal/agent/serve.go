@@ -178,6 +178,9 @@ func (s *server) syncConfig(ctx context.Context, q wire.SyncRequest) (cfg transf
 		if err != nil {
 			return err
 		}
+		if err := dir.Reopen(); err != nil {
+			return err
+		}
 		cfg = transfer.ServeConfig{Root: root, Within: string(dir), StateDir: state, Log: s.log}
 		return disk.Fault("work folder", os.MkdirAll(root, 0o700))
 	})
@@ -185,7 +188,12 @@ func (s *server) syncConfig(ctx context.Context, q wire.SyncRequest) (cfg transf
 		return transfer.ServeConfig{}, err
 	}
 	cfg.Hold = func(ctx context.Context, use func() error) error {
-		return s.leases.With(ctx, q.Lease, func(disk.LeaseDir, disk.Lease) error { return use() })
+		return s.leases.With(ctx, q.Lease, func(dir disk.LeaseDir, _ disk.Lease) error {
+			if err := dir.Reopen(); err != nil {
+				return err
+			}
+			return use()
+		})
 	}
 	return cfg, nil
 }

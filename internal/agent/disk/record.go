@@ -124,7 +124,7 @@ func Marker(lease, run string) string { return lease + "." + run }
 func (d LeaseDir) Read() (Lease, error) {
 	var l Lease
 	name := filepath.Join(string(d), "lease.json")
-	err := read(name, &l)
+	err := reopened(func() error { return read(name, &l) }, append(d.own(), name)...)
 	if err == nil && l.Name != filepath.Base(string(d)) {
 		err = fault.New(fault.RemoteFile, "%s: is of lease %q, want %q", name, l.Name, filepath.Base(string(d)))
 	}
@@ -132,22 +132,29 @@ func (d LeaseDir) Read() (Lease, error) {
 }
 
 // Write writes the lease's record for good.
-func (d LeaseDir) Write(l Lease) error { return write(filepath.Join(string(d), "lease.json"), l, true) }
+func (d LeaseDir) Write(l Lease) error {
+	return reopened(func() error { return write(filepath.Join(string(d), "lease.json"), l, true) }, d.own()...)
+}
 
 // Read reads the run's record. One that is not there is [os.ErrNotExist].
 func (d RunDir) Read() (Run, error) {
 	var r Run
-	return r, read(filepath.Join(string(d), "run.json"), &r)
+	name := filepath.Join(string(d), "run.json")
+	err := reopened(func() error { return read(name, &r) }, append(d.Lease().own(), string(d), name)...)
+	return r, err
 }
 
 // Write writes the run's record. It is not forced to the disk: with the
 // machine, its processes end too.
-func (d RunDir) Write(r Run) error { return write(filepath.Join(string(d), "run.json"), r, false) }
+func (d RunDir) Write(r Run) error {
+	return reopened(func() error { return write(filepath.Join(string(d), "run.json"), r, false) }, append(d.Lease().own(), string(d))...)
+}
 
 // List returns the lease's runs that have a record. One whose record cannot be read is
 // Unreadable, so that it can still be ended: all its processes have its mark.
 func (d LeaseDir) List() ([]Run, error) {
-	names, err := os.ReadDir(d.Runs())
+	var names []os.DirEntry
+	err := reopened(func() (err error) { names, err = os.ReadDir(d.Runs()); return err }, d.own()...)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}

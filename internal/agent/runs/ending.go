@@ -77,7 +77,7 @@ func (r *Run) exit(st proc.Status, took time.Duration) wire.RunExit {
 	r.mu.Lock()
 	e.Ending = r.ending
 	r.mu.Unlock()
-	if _, err := r.s.cfg.Leases.Living(r.spec.Lease); err != nil && e.Ending == "" {
+	if _, err := r.s.cfg.Leases.Living(r.spec.Lease); fault.Is(err, fault.RunLost) && e.Ending == "" {
 		e.Ending = wire.EndedByRelease
 	}
 	if err := r.log.Broken(); err != nil {

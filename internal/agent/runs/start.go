@@ -26,6 +26,9 @@ func (s *Supervisor) start(ctx context.Context, spec wire.RunSpec) (*Run, error)
 		if err != nil {
 			return err
 		}
+		if err := dir.Reopen(); err != nil {
+			return err
+		}
 		err = os.Mkdir(string(run), 0o700)
 		if errors.Is(err, fs.ErrExist) {
 			return errStartedBefore
