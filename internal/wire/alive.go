@@ -14,9 +14,13 @@ const (
 	SilenceLimit = time.Minute
 )
 
-// Beat sends a TypeAlive every so often until stop is called, for work during which nothing else may be sent for long.
+// Beat sends a TypeAlive every so often (0: [BeatEvery]) until stop is called, for work during which nothing else may
+// be sent for long.
 // stop does not wait for one that is on its way: Recv passes over it wherever it comes.
 func (c *Conn) Beat(every time.Duration) (stop func()) {
+	if every <= 0 {
+		every = BeatEvery
+	}
 	quit := make(chan struct{})
 	go func() {
 		tick := time.NewTicker(every)

@@ -68,9 +68,6 @@ func Serve(ctx context.Context, conn *wire.Conn, cfg ServeConfig) error {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.Beat <= 0 {
-		cfg.Beat = wire.BeatEvery
-	}
 	return (&server{link: link{conn: conn}, cfg: cfg}).run(ctx)
 }
 
