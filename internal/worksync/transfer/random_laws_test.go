@@ -98,9 +98,13 @@ func (v *verdict) shut(p string) bool {
 	return true
 }
 
-// shutNow tells that p or something in it, or a folder of it, is closed on a side now and was not before.
+// shutNow tells that p or something in it, or a folder of it, is closed on a side now and was not before, or has got a mode
+// from the other side that keeps its owner out.
 func (v *verdict) shutNow(p string) bool {
 	for side := range 2 {
+		if now := v.after[side][p]; now.kind == "dir" && now.mode&0o500 != 0o500 && now.mode != v.before[side][p].mode {
+			return true
+		}
 		for q := range shutIn(v.after[side]) {
 			if !v.closed[side][q] && (q == p || strings.HasPrefix(q, p+"/") || strings.HasPrefix(p, q+"/")) {
 				return true
