@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -33,6 +34,8 @@ var (
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
 func buildAndRun(m *testing.M) int {
+	// What nohup(1) has ignored stays ignored in relays; they are to have it as in a Pod.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	dir, err := os.MkdirTemp("", "podrelay-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
