@@ -258,12 +258,15 @@ func (s *site) nothingLeft(ctx context.Context, t *testing.T) {
 }
 
 // collect runs gc. The line may still break under it, which it says, and what a client sent just before it was killed may
-// still be on its way: then it is for the next gc.
+// still be on its way: then it is for the next gc. A line that vanishes several times in a row costs each gc the 45 s after
+// which a connection without a sign of life is given up, so each has its own time.
 func (c *client) collect(ctx context.Context, t *testing.T) {
 	t.Helper()
-	const tries = 10
+	const tries, each = 10, 2 * time.Minute
 	for try := 1; ; try++ {
-		out, err := c.command(ctx, "gc").CombinedOutput()
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), each)
+		out, err := c.command(limited, "gc").CombinedOutput()
+		cancel()
 		switch {
 		case err == nil && len(c.left(t, c.site.farHome())) == 0:
 			return
